@@ -1,0 +1,55 @@
+# What people type. The build itself is CMakeLists.txt; `make help` lists the targets.
+#   DEPS=0    don't install missing packages
+#   JOBS=n    compile and test n at a time (all processors)
+#   PREFIX=   where `make install` puts things (/usr/local)
+
+PREFIX ?= /usr/local
+JOBS   ?= $(shell nproc)
+DEPS   ?= 1
+
+.PHONY: all test test-asan fuzz bench install clean help deps
+
+all: build/CMakeCache.txt
+	@cmake --build --preset release -j $(JOBS)
+
+# The last line printed is the test runner's own summary.
+test: all
+	@ctest --preset release -j $(JOBS)
+
+# AddressSanitizer and UndefinedBehaviorSanitizer over the tests labelled quick.
+test-asan: build-asan/CMakeCache.txt
+	@cmake --build --preset asan -j $(JOBS)
+	@ctest --preset asan -j $(JOBS)
+
+# A minute a target (SECONDS=n for more); the test suite runs each for a moment only.
+fuzz: deps
+	@tests/fuzz/run.sh $(SECONDS)
+
+bench: all
+	@bench/run.sh
+
+install: all
+	@cmake --install build --prefix $(PREFIX)
+
+build/CMakeCache.txt: | deps
+	@cmake --preset release
+build-asan/CMakeCache.txt: | deps
+	@cmake --preset asan
+
+deps:
+ifneq ($(DEPS),0)
+	@scripts/install-deps.sh
+endif
+
+clean:
+	rm -rf build build-asan build-cuda build-fuzz
+
+help:
+	@echo "make            build/lvsa, the library and the tests"
+	@echo "make test       set up the machine, build, run every test"
+	@echo "make test-asan  the quick tests under AddressSanitizer and UBSan"
+	@echo "make fuzz       fuzz every parser (SECONDS=60 each)"
+	@echo "make bench      measure this machine; see docs/SPEED.md"
+	@echo "make install    headers, libraries and the program to PREFIX=$(PREFIX)"
+	@echo "make clean      remove what was built"
+	@echo "DEPS=0 leaves the machine's packages alone."

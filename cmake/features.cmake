@@ -1,0 +1,80 @@
+# What was found on this machine, one line each. Nothing here is required but jansson and libm.
+
+option(LVSA_OPENMP "use OpenMP threads" ON)
+option(LVSA_PNG "write .png pictures through libpng" ON)
+set(LVSA_SANITIZE "" CACHE STRING "sanitizers to build with, e.g. address,undefined")
+
+function(report name text)
+  string(LENGTH "${name}" length)
+  math(EXPR pad "10 - ${length}")
+  string(REPEAT " " ${pad} spaces)
+  message(STATUS "lvsa: ${name}${spaces}${text}")
+endfunction()
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(LVSA_X86_64 ON)
+  report(cpu "x86-64: avx512, avx2 and generic kernels, chosen at run time")
+else()
+  report(cpu "${CMAKE_SYSTEM_PROCESSOR}: generic kernels")
+endif()
+
+# ---- flags that all of our own code is compiled with ------------------------------------------------
+
+add_library(lvsa_flags INTERFACE)
+target_compile_options(lvsa_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+                                            -Wstrict-prototypes -Wmissing-prototypes)
+# Products and sums may fuse into one instruction; nothing else about floating point is relaxed.
+target_compile_options(lvsa_flags INTERFACE -ffp-contract=fast)
+target_compile_definitions(lvsa_flags INTERFACE _POSIX_C_SOURCE=200809L)
+if(LVSA_WERROR)
+  target_compile_options(lvsa_flags INTERFACE -Werror)
+endif()
+if(LVSA_SANITIZE)
+  target_compile_options(lvsa_flags INTERFACE -fsanitize=${LVSA_SANITIZE} -fno-sanitize-recover=all
+                                              -fno-omit-frame-pointer)
+  target_link_options(lvsa_flags INTERFACE -fsanitize=${LVSA_SANITIZE})
+  report(sanitizer "${LVSA_SANITIZE}")
+endif()
+
+# ---- libraries ------------------------------------------------------------------------------------
+
+add_library(lvsa_features INTERFACE)         # what the library is built with
+add_library(lvsa_program_features INTERFACE) # what the program needs besides
+set(LVSA_LINK_LIBRARIES m)
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.7)
+target_link_libraries(lvsa_features INTERFACE PkgConfig::JANSSON)
+target_link_libraries(lvsa_program_features INTERFACE PkgConfig::JANSSON)
+list(APPEND LVSA_LINK_LIBRARIES ${JANSSON_LINK_LIBRARIES})
+set(LVSA_PC_REQUIRES "jansson")
+report(jansson "found ${JANSSON_VERSION}")
+
+if(LVSA_OPENMP)
+  find_package(OpenMP COMPONENTS C QUIET)
+endif()
+if(OpenMP_C_FOUND)
+  target_link_libraries(lvsa_features INTERFACE OpenMP::OpenMP_C)
+  list(APPEND LVSA_LINK_LIBRARIES ${OpenMP_C_LIBRARIES})
+  target_compile_definitions(lvsa_features INTERFACE LVSA_HAVE_OPENMP="${OpenMP_C_VERSION}")
+  report(openmp "found ${OpenMP_C_VERSION}")
+else()
+  report(openmp "off: one thread a call (the compiler's OpenMP library is missing)")
+endif()
+
+if(LVSA_PNG)
+  pkg_check_modules(PNG QUIET IMPORTED_TARGET libpng)
+endif()
+if(PNG_FOUND)
+  target_link_libraries(lvsa_program_features INTERFACE PkgConfig::PNG)
+  target_compile_definitions(lvsa_program_features INTERFACE LVSA_HAVE_PNG)
+  report(png "found ${PNG_VERSION}")
+else()
+  report(png "off: no .png pictures (install libpng-dev)")
+endif()
+
+# Not used yet; the lines are there so that nobody has to guess.
+report(cuda "off: this version computes on the CPU")
+report(mpi "off: this version runs as one process")
+report(libav "off: this version writes no video files")
+report(onednn "off: this version runs no model")

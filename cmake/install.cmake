@@ -1,0 +1,20 @@
+# Headers, both libraries, the program, and the files by which pkg-config and CMake find them.
+
+include(CMakePackageConfigHelpers)
+
+install(FILES ${LVSA_PUBLIC_HEADERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lvsa)
+install(TARGETS lvsa lvsa_static EXPORT lvsa
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS lvsa_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+install(EXPORT lvsa NAMESPACE lvsa:: FILE lvsa-targets.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lvsa)
+configure_package_config_file(cmake/lvsa-config.cmake.in lvsa-config.cmake
+                              INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lvsa)
+write_basic_package_version_file(lvsa-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lvsa-config.cmake
+              ${CMAKE_CURRENT_BINARY_DIR}/lvsa-config-version.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lvsa)
+
+configure_file(cmake/lvsa.pc.in lvsa.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lvsa.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
