@@ -81,7 +81,7 @@ static void attend(const lvsa_attention *c, const query *q)
     }
     int64_t o = at(c->out_strides, q->b, q->row, q->h);
     for (int64_t d = 0; d < c->head_dim; d++)
-        store(c->out, o + d, sum > 0.0 ? out[d] / sum : 0.0, c->dtype);
+        store(c->out, o + d, sum == 0.0 ? 0.0 : out[d] / sum, c->dtype);
     if (c->lse) c->lse[(q->b * c->heads + q->h) * c->queries + q->row] = (float)(max + log(sum));
 }
 

@@ -1,0 +1,380 @@
+/* attn_check.c: random and hostile problems, and the comparison with the reference. */
+#include "check/attn_check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "testing.h"
+
+#include "base/half.h"
+
+enum { GUARD = 64 }; /* elements before and after the output that nobody may write */
+
+static const uint16_t POISON_HALF = 0x7fa5;    /* a NaN in bf16 and fp16 */
+static const uint32_t POISON_FLOAT = 0x7fa5a5a5u;
+
+/* ---- elements of any type ------------------------------------------------------------------------- */
+
+static size_t element_size(lvsa_dtype dtype) { return dtype == LVSA_F32 ? 4 : 2; }
+
+static void set(void *tensor, size_t i, float value, lvsa_dtype dtype)
+{
+    if (dtype == LVSA_F32) ((float *)tensor)[i] = value;
+    if (dtype == LVSA_BF16) ((uint16_t *)tensor)[i] = lv_f32_to_bf16(value);
+    if (dtype == LVSA_F16) ((uint16_t *)tensor)[i] = lv_f32_to_f16(value);
+}
+
+static float get(const void *tensor, size_t i, lvsa_dtype dtype)
+{
+    if (dtype == LVSA_BF16) return lv_bf16_to_f32(((const uint16_t *)tensor)[i]);
+    if (dtype == LVSA_F16) return lv_f16_to_f32(((const uint16_t *)tensor)[i]);
+    return ((const float *)tensor)[i];
+}
+
+static void poison(void *tensor, size_t count, lvsa_dtype dtype)
+{
+    for (size_t i = 0; i < count; i++)
+        if (dtype == LVSA_F32)
+            ((uint32_t *)tensor)[i] = POISON_FLOAT;
+        else
+            ((uint16_t *)tensor)[i] = POISON_HALF;
+}
+
+static int is_poison(const void *tensor, size_t i, lvsa_dtype dtype)
+{
+    return dtype == LVSA_F32 ? ((const uint32_t *)tensor)[i] == POISON_FLOAT
+                             : ((const uint16_t *)tensor)[i] == POISON_HALF;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------------- */
+
+static uint64_t random_state;
+
+static double uniform(void) /* (0, 1] */
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(random_state >> 11) + 1.0) * 0x1p-53;
+}
+
+static float normal(void)
+{
+    double radius = sqrt(-2.0 * log(uniform()));
+    return (float)(radius * cos(6.283185307179586 * uniform()));
+}
+
+/* ---- building a problem ---------------------------------------------------------------------------- */
+
+static void *keep(attn_problem *p, size_t count, size_t size)
+{
+    void *memory = aligned_alloc(64, (count * size + 63) / 64 * 64 + 64);
+    assert_non_null(memory);
+    assert_true((size_t)p->memories < sizeof p->memory / sizeof p->memory[0]);
+    p->memory[p->memories++] = memory;
+    return memory;
+}
+
+/* Strides of a [B, rows, heads, D] tensor with the case's gaps; *elements spans it. */
+static lvsa_strides lay_out(size_t *elements, const attn_case *c, int64_t rows, int64_t heads)
+{
+    int64_t pad = c->stride_pad;
+    lvsa_strides s = {.head = c->head_dim + pad};
+    s.token = heads * s.head + pad;
+    s.batch = rows * s.token + pad;
+    *elements = (size_t)(c->batch * s.batch);
+    return s;
+}
+
+static size_t at(lvsa_strides s, int64_t b, int64_t row, int64_t h)
+{
+    return (size_t)(b * s.batch + row * s.token + h * s.head);
+}
+
+/* A [B, rows, heads, D] tensor of normal numbers times `size`, NaN in its gaps. */
+static void *make_tensor(attn_problem *p, lvsa_strides *strides, int64_t rows, int64_t heads, float size)
+{
+    const attn_case *c = &p->c;
+    size_t elements;
+    *strides = lay_out(&elements, c, rows, heads);
+    void *tensor = keep(p, elements, element_size(c->dtype));
+    poison(tensor, elements, c->dtype);
+    for (int64_t b = 0; b < c->batch; b++)
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t h = 0; h < heads; h++)
+                for (int d = 0; d < c->head_dim; d++)
+                    set(tensor, at(*strides, b, row, h) + (size_t)d, normal() * size, c->dtype);
+    return tensor;
+}
+
+/* Overwrites k (and v) of rows first .. first + count - 1 of every head and batch item. */
+static void fill_rows(const attn_problem *p, void *tensor, lvsa_strides strides, int64_t first, int64_t count,
+                      float value)
+{
+    for (int64_t b = 0; b < p->c.batch; b++)
+        for (int64_t row = first; row < first + count; row++)
+            for (int64_t h = 0; h < p->c.kv_heads; h++)
+                for (int d = 0; d < p->c.head_dim; d++)
+                    set(tensor, at(strides, b, row, h) + (size_t)d, value, p->c.dtype);
+}
+
+static lvsa_source *add_source(attn_problem *p, int64_t rows)
+{
+    lvsa_source *s = &p->call.source[p->call.sources++];
+    float size = p->c.input == ATTN_LARGE ? 30.0f : p->c.input == ATTN_EQUAL ? 0.0f : 1.0f;
+    s->tokens = rows;
+    s->k = make_tensor(p, &s->k_strides, rows, p->c.kv_heads, size);
+    s->v = make_tensor(p, &s->v_strides, rows, p->c.kv_heads, 1.0f);
+    return s;
+}
+
+/* The rows of every second frame, from frame `odd` on, that each query frame attends to. */
+static const lvsa_runs *split_runs(attn_problem *p, int odd)
+{
+    int frames = p->c.frames, patches = p->c.patches;
+    lvsa_plan_info info = {.size = sizeof info};
+    CHECK_OK(lvsa_plan_get_info(&info, p->plan));
+    int32_t *indptr = calloc((size_t)frames + 1, sizeof *indptr);
+    int32_t *indices = calloc((size_t)info.attended_sum, sizeof *indices);
+    lvsa_runs *runs = keep(p, 1, sizeof *runs);
+    int32_t *offsets = keep(p, (size_t)frames + 1, sizeof *offsets);
+    lvsa_run *list = keep(p, (size_t)info.attended_sum, sizeof *list);
+    assert_true(indptr && indices);
+    lvsa_plan_write_csr(p->plan, indptr, indices);
+
+    int32_t used = 0;
+    for (int f = 0; f < frames; f++) {
+        offsets[f] = used;
+        for (int32_t i = indptr[f]; i < indptr[f + 1]; i++)
+            if (indices[i] % 2 == odd) list[used++] = (lvsa_run){indices[i] / 2 * patches, patches};
+    }
+    offsets[frames] = used;
+    *runs = (lvsa_runs){frames, patches, offsets, list};
+    free(indices);
+    free(indptr);
+    return runs;
+}
+
+static void add_video(attn_problem *p)
+{
+    const attn_case *c = &p->c;
+    int64_t even = (c->frames + 1) / 2, odd = c->frames / 2;
+    if (c->split) {
+        lvsa_source *s = add_source(p, even * c->patches);
+        if (!c->dense) s->runs = split_runs(p, 0);
+        s = add_source(p, odd * c->patches);
+        if (!c->dense) s->runs = split_runs(p, 1);
+    } else {
+        lvsa_source *s = add_source(p, (int64_t)c->frames * c->patches);
+        if (!c->dense) s->runs = lvsa_plan_get_runs(p->plan);
+    }
+}
+
+static void spoil_input(attn_problem *p)
+{
+    lvsa_source *s = &p->call.source[0];
+    void *k = p->memory[0], *v = p->memory[1]; /* add_source() took these first */
+    assert_true(s->k == k && s->v == v);
+    if (p->c.input == ATTN_NAN_FRAME) {
+        int64_t frame = p->c.frames / 2;
+        fill_rows(p, k, s->k_strides, frame * p->c.patches, p->c.patches, NAN);
+        fill_rows(p, v, s->v_strides, frame * p->c.patches, p->c.patches, NAN);
+    }
+    if (p->c.input == ATTN_DOMINANT)
+        for (int64_t row = 0; row < s->tokens; row += p->c.patches)
+            fill_rows(p, k, s->k_strides, row, 1, 8.0f);
+}
+
+static void set_defaults(attn_case *c)
+{
+    if (!c->batch) c->batch = 1;
+    if (!c->frames) c->frames = 1;
+    if (!c->patches) c->patches = 1;
+    if (!c->heads) c->heads = 1;
+    if (!c->kv_heads) c->kv_heads = c->heads;
+    if (!c->head_dim) c->head_dim = 64;
+    if (!c->dtype) c->dtype = LVSA_F32;
+    if (!c->window) c->window = 3;
+    if (!c->interval) c->interval = LVSA_INTERVAL_AUTO;
+    if (!c->queries) c->queries = c->frames * c->patches;
+    if (!c->backend) c->backend = LVSA_BACKEND_NATIVE;
+    if (!c->threads) c->threads = 2;
+}
+
+void attn_problem_create(attn_problem *p, const attn_case *wanted)
+{
+    *p = (attn_problem){.c = *wanted};
+    attn_case *c = &p->c;
+    set_defaults(c);
+    random_state = 1;
+
+    lvsa_plan_options o = LVSA_PLAN_OPTIONS_INIT;
+    o.latent_frames = c->frames, o.patches_per_frame = c->patches;
+    o.window = c->window < 0 ? 0 : c->window;
+    o.keyframe_interval = c->interval, o.reference_latent_frames = 5, o.rotation = c->rotation;
+    CHECK_OK(lvsa_plan_create(&p->plan, &o));
+
+    p->call = (lvsa_attention){.size = sizeof p->call, .dtype = c->dtype, .batch = c->batch,
+                               .queries = c->queries, .heads = c->heads, .kv_heads = c->kv_heads,
+                               .head_dim = c->head_dim, .scale = c->scale, .backend = c->backend,
+                               .threads = c->threads};
+    add_video(p);
+    if (c->text) add_source(p, c->text);
+    spoil_input(p);
+    p->call.q = make_tensor(p, &p->call.q_strides, c->queries, c->heads, c->input == ATTN_DOMINANT ? 3.0f : 1.0f);
+
+    size_t elements;
+    p->call.out_strides = lay_out(&elements, c, c->queries, c->heads);
+    p->out_elements = elements + 2 * GUARD;
+    p->out_start = keep(p, p->out_elements, element_size(c->dtype));
+    poison(p->out_start, p->out_elements, c->dtype);
+    p->call.out = (char *)p->out_start + GUARD * element_size(c->dtype);
+    if (c->lse) {
+        size_t rows = (size_t)(c->batch * c->heads * c->queries) + 2 * GUARD;
+        float *lse = keep(p, rows, sizeof *lse);
+        poison(lse, rows, LVSA_F32);
+        p->call.lse = lse + GUARD;
+    }
+}
+
+void attn_problem_free(attn_problem *p)
+{
+    while (p->memories > 0) free(p->memory[--p->memories]);
+    lvsa_plan_free(&p->plan);
+}
+
+/* ---- comparing ------------------------------------------------------------------------------------- */
+
+/* The same call through the reference, in fp32 so that its output isn't rounded: [B, Sq, H, D] and lse. */
+static void compute_reference(attn_problem *p, float *out, float *lse)
+{
+    attn_problem wide = *p;
+    attn_case *c = &wide.c;
+    lvsa_attention *call = &wide.call;
+    void *copies[2 * LVSA_MAX_SOURCES + 1];
+    int count = 0;
+    struct { const void **tensor; lvsa_strides strides; int64_t rows, heads; } inputs[2 * LVSA_MAX_SOURCES + 1];
+    inputs[count].tensor = &call->q, inputs[count].strides = call->q_strides;
+    inputs[count].rows = call->queries, inputs[count++].heads = call->heads;
+    for (int i = 0; i < call->sources; i++)
+        for (int v = 0; v < 2; v++) {
+            lvsa_source *s = &call->source[i];
+            inputs[count].tensor = v ? &s->v : &s->k;
+            inputs[count].strides = v ? s->v_strides : s->k_strides;
+            inputs[count].rows = s->tokens, inputs[count++].heads = call->kv_heads;
+        }
+    for (int i = 0; i < count; i++) {
+        size_t elements = (size_t)(c->batch * inputs[i].strides.batch);
+        float *copy = malloc((elements + 1) * sizeof *copy);
+        assert_non_null(copy);
+        for (size_t e = 0; e < elements; e++) copy[e] = get(*inputs[i].tensor, e, c->dtype);
+        copies[i] = copy;
+        *inputs[i].tensor = copy;
+    }
+    call->dtype = LVSA_F32, call->backend = LVSA_BACKEND_REF;
+    call->workspace = NULL, call->workspace_size = 0;
+    call->out = out, call->lse = lse;
+    call->out_strides = (lvsa_strides){call->queries * call->heads * call->head_dim,
+                                       call->heads * call->head_dim, call->head_dim};
+    CHECK_OK(lvsa_attention_run(call));
+    for (int i = 0; i < count; i++) free(copies[i]);
+}
+
+/* Outside the output nothing may have changed; inside, everything must have. */
+static void check_written(const attn_problem *p, const char *file, int line)
+{
+    const lvsa_attention *call = &p->call;
+    char *inside = calloc(p->out_elements, 1);
+    assert_non_null(inside);
+    for (int64_t b = 0; b < call->batch; b++)
+        for (int64_t row = 0; row < call->queries; row++)
+            for (int64_t h = 0; h < call->heads; h++)
+                memset(inside + GUARD + at(call->out_strides, b, row, h), 1, (size_t)call->head_dim);
+    for (size_t i = 0; i < p->out_elements; i++)
+        if (inside[i] == is_poison(p->out_start, i, call->dtype))
+            fail_msg("%s:%d: element %lld of the output %s", file, line, (long long)i - GUARD,
+                     inside[i] ? "was not written" : "lies outside it and was overwritten");
+    free(inside);
+    for (int i = 1; call->lse && i <= GUARD; i++)
+        if (!is_poison(call->lse - GUARD, (size_t)(GUARD - i), LVSA_F32) ||
+            !is_poison(call->lse, (size_t)(call->batch * call->heads * call->queries + i - 1), LVSA_F32))
+            fail_msg("%s:%d: lse was written outside its bounds", file, line);
+}
+
+typedef struct margin {
+    double worst, worst_lse; /* in steps */
+} margin;
+
+/* Largest |lse| that is a number: the size of the logits, to which an fp32 error in them is relative. */
+static double largest(const float *lse, size_t count)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < count; i++)
+        if (isfinite(lse[i])) most = fmax(most, fabs((double)lse[i]));
+    return most;
+}
+
+static margin measure(const attn_problem *p, const float *want, const float *want_lse, const char *file, int line)
+{
+    const lvsa_attention *call = &p->call;
+    const size_t rows = (size_t)(call->batch * call->queries * call->heads), dim = (size_t)call->head_dim;
+    double square = 0.0;
+    size_t numbers = 0;
+    for (size_t i = 0; i < rows * dim; i++)
+        if (isfinite(want[i])) square += (double)want[i] * want[i], numbers++;
+    double rms = sqrt(square / (double)(numbers ? numbers : 1));
+    double step = call->dtype == LVSA_BF16 ? 0x1p-8 : call->dtype == LVSA_F16 ? 0x1p-11
+                : 0x1p-23 * (1.0 + largest(want_lse, rows));
+
+    margin m = {0.0, 0.0};
+    size_t i = 0;
+    for (int64_t b = 0; b < call->batch; b++)
+        for (int64_t row = 0; row < call->queries; row++)
+            for (int64_t h = 0; h < call->heads; h++)
+                for (size_t d = 0; d < dim; d++, i++) {
+                    float have = get(call->out, at(call->out_strides, b, row, h) + d, call->dtype);
+                    if (isnan(have) != isnan(want[i]))
+                        fail_msg("%s:%d: b %d row %d h %d d %zu is %g, %g wanted", file, line, (int)b, (int)row,
+                                 (int)h, d, (double)have, (double)want[i]);
+                    if (!isnan(have)) m.worst = fmax(m.worst, fabs((double)have - want[i]) / (rms * step));
+                }
+    for (i = 0; call->lse && i < rows; i++)
+        if (isnan(call->lse[i]) != isnan(want_lse[i]) || isinf(call->lse[i]) != isinf(want_lse[i]))
+            fail_msg("%s:%d: lse %zu is %g, %g wanted", file, line, i, (double)call->lse[i], (double)want_lse[i]);
+        else if (isfinite(want_lse[i]))
+            m.worst_lse = fmax(m.worst_lse, fabs((double)call->lse[i] - want_lse[i]) /
+                                                (0x1p-23 * (1.0 + largest(want_lse, rows))));
+    return m;
+}
+
+void attn_problem_compare(attn_problem *p, const char *file, int line)
+{
+    const attn_case *c = &p->c;
+    const double steps = c->dtype == LVSA_F32 ? 16.0 : 8.0;
+    size_t rows = (size_t)(c->batch * c->queries * c->heads);
+    float *want = malloc(rows * (size_t)c->head_dim * sizeof *want), *want_lse = malloc(rows * sizeof *want_lse);
+    assert_true(want && want_lse);
+    compute_reference(p, want, want_lse);
+    check_written(p, file, line);
+    margin m = measure(p, want, want_lse, file, line);
+    const char *kernel;
+    CHECK_OK(lvsa_attention_kernel(&kernel, &p->call));
+    print_message("%-18s B %d T %2d P %3d H %d/%d D %3d %s: %.2f of %.0f steps, lse %.2f\n", kernel, c->batch,
+                  c->frames, c->patches, c->heads, c->kv_heads, c->head_dim,
+                  c->dtype == LVSA_F32 ? "f32 " : c->dtype == LVSA_F16 ? "f16 " : "bf16", m.worst, steps,
+                  m.worst_lse);
+    if (m.worst > steps || m.worst_lse > steps)
+        fail_msg("%s:%d: off by %.2f steps (lse %.2f), %.0f allowed", file, line, m.worst, m.worst_lse, steps);
+    free(want_lse);
+    free(want);
+}
+
+void attn_check(const attn_case *c, const char *file, int line)
+{
+    attn_problem p;
+    attn_problem_create(&p, c);
+    CHECK_OK(lvsa_attention_workspace(&p.call.workspace_size, &p.call));
+    p.call.workspace = keep(&p, p.call.workspace_size, 1);
+    CHECK_OK(lvsa_attention_run(&p.call));
+    attn_problem_compare(&p, file, line);
+    attn_problem_free(&p);
+}
