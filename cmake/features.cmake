@@ -40,14 +40,13 @@ endif()
 
 add_library(lvsa_features INTERFACE)         # what the library is built with
 add_library(lvsa_program_features INTERFACE) # what the program needs besides
-set(LVSA_LINK_LIBRARIES m)
+set(LVSA_LINK_LIBRARIES m) # by name, so that the installed package files hold on other machines
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.7)
 target_link_libraries(lvsa_features INTERFACE PkgConfig::JANSSON)
 target_link_libraries(lvsa_program_features INTERFACE PkgConfig::JANSSON)
-list(APPEND LVSA_LINK_LIBRARIES ${JANSSON_LINK_LIBRARIES})
-set(LVSA_PC_REQUIRES "jansson")
+list(APPEND LVSA_LINK_LIBRARIES ${JANSSON_LIBRARIES})
 report(jansson "found ${JANSSON_VERSION}")
 
 if(LVSA_OPENMP)
@@ -55,7 +54,7 @@ if(LVSA_OPENMP)
 endif()
 if(OpenMP_C_FOUND)
   target_link_libraries(lvsa_features INTERFACE OpenMP::OpenMP_C)
-  list(APPEND LVSA_LINK_LIBRARIES ${OpenMP_C_LIBRARIES})
+  list(APPEND LVSA_LINK_LIBRARIES ${OpenMP_C_LIB_NAMES})
   target_compile_definitions(lvsa_features INTERFACE LVSA_HAVE_OPENMP="${OpenMP_C_VERSION}")
   report(openmp "found ${OpenMP_C_VERSION}")
 else()

@@ -16,5 +16,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lvsa-config.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/lvsa-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lvsa)
 
+file(RELATIVE_PATH LVSA_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+list(TRANSFORM LVSA_LINK_LIBRARIES PREPEND "-l" OUTPUT_VARIABLE LVSA_PC_LIBS_PRIVATE)
+list(JOIN LVSA_PC_LIBS_PRIVATE " " LVSA_PC_LIBS_PRIVATE)
 configure_file(cmake/lvsa.pc.in lvsa.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lvsa.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

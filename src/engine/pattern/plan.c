@@ -62,8 +62,8 @@ static lvsa_status check_options(const lvsa_plan_options *o)
     if (o->keyframe_interval == LVSA_INTERVAL_AUTO) {
         if (o->reference_latent_frames < 1)
             return lv_fail(LVSA_ERR_ARGUMENT,
-                           "%d reference latent frames: an automatic keyframe interval wants the model's "
-                           "training horizon (Wan 21, HunyuanVideo 33); or give the interval",
+                           "%d reference latent frames: an automatic keyframe interval wants the length that "
+                           "the model was trained for; or give the interval",
                            o->reference_latent_frames);
         if (!(o->sparsity_scale > 0.0) || isinf(o->sparsity_scale))
             return lv_fail(LVSA_ERR_ARGUMENT, "sparsity scale %g: a number above 0 is wanted",

@@ -45,9 +45,10 @@ static lvsa_status describe(json_t *header, size_t *end, const lv_tensor_out *t,
                        t->name, LV_TENSOR_MAX_NAME);
     json_t *shape = json_array();
     for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
-    json_t *info = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_name(t->dtype), "shape", shape, "data_offsets",
-                             (json_int_t)*end, (json_int_t)(*end + bytes));
-    if (json_array_size(shape) != (size_t)t->rank || json_object_set_new(header, t->name, info) != 0)
+    bool whole = shape && json_array_size(shape) == (size_t)t->rank;
+    json_t *info = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_name(t->dtype), "shape", shape,
+                             "data_offsets", (json_int_t)*end, (json_int_t)(*end + bytes));
+    if (json_object_set_new(header, t->name, info) != 0 || !whole)
         return lv_fail(LVSA_ERR_ARGUMENT, "%s: tensor %s can't be described: no UTF-8, or out of memory", path,
                        t->name);
     *end += bytes;
