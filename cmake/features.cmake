@@ -43,7 +43,7 @@ add_library(lvsa_program_features INTERFACE) # what the program needs besides
 set(LVSA_LINK_LIBRARIES m) # by name, so that the installed package files hold on other machines
 
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.7)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.10)
 target_link_libraries(lvsa_features INTERFACE PkgConfig::JANSSON)
 target_link_libraries(lvsa_program_features INTERFACE PkgConfig::JANSSON)
 list(APPEND LVSA_LINK_LIBRARIES ${JANSSON_LIBRARIES})

@@ -271,41 +271,31 @@ static lvsa_status map_file(lv_safetensors *f)
     return s;
 }
 
-static lvsa_status start(lv_safetensors **out, const char *path)
+/* bytes NULL: what lies at `path`. */
+static lvsa_status open_either(lv_safetensors **out, const char *path, const void *bytes, size_t size)
 {
     lv_safetensors *f = lv_zalloc(sizeof *f);
     if (f) f->path = lv_strndup(path, strlen(path));
-    if (f && f->path) {
-        *out = f;
-        return LVSA_OK;
+    lvsa_status s = f && f->path ? LVSA_OK : lv_fail(LVSA_ERR_MEMORY, "%s: its path doesn't fit in memory", path);
+    if (s == LVSA_OK) {
+        f->bytes = bytes;
+        f->size = size;
+        if (!bytes) s = map_file(f);
     }
-    lv_free(f);
-    return lv_fail(LVSA_ERR_MEMORY, "%s: %zu bytes don't fit in memory", path, sizeof *f);
-}
-
-lvsa_status lv_safetensors_open(lv_safetensors **out, const char *path)
-{
-    *out = NULL;
-    lv_safetensors *f;
-    LV_TRY(start(&f, path));
-    lvsa_status s = map_file(f);
     if (s == LVSA_OK) s = read_header(f);
     if (s != LVSA_OK) lv_safetensors_close(&f);
     *out = f;
     return s;
 }
 
+lvsa_status lv_safetensors_open(lv_safetensors **out, const char *path)
+{
+    return open_either(out, path, NULL, 0);
+}
+
 lvsa_status lv_safetensors_open_memory(lv_safetensors **out, const void *bytes, size_t size, const char *name)
 {
-    *out = NULL;
-    lv_safetensors *f;
-    LV_TRY(start(&f, name));
-    f->bytes = bytes;
-    f->size = size;
-    lvsa_status s = read_header(f);
-    if (s != LVSA_OK) lv_safetensors_close(&f);
-    *out = f;
-    return s;
+    return open_either(out, name, bytes ? bytes : "", bytes ? size : 0);
 }
 
 void lv_safetensors_close(lv_safetensors **file)
@@ -343,9 +333,10 @@ const char *lv_safetensors_get_note(const lv_safetensors *file, const char *key)
 
 void lv_safetensors_drop(const lv_safetensors *file, const void *data, size_t bytes)
 {
-    if (!file->mapped) return;
+    uintptr_t begin = (uintptr_t)file->bytes;
+    if (!file->mapped || (uintptr_t)data < begin || (uintptr_t)data + bytes > begin + file->size) return;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = ((uintptr_t)data + page - 1) / page * page; /* whole pages: the rest has neighbours */
     uintptr_t end = ((uintptr_t)data + bytes) / page * page;
-    if (first < end) madvise((void *)first, end - first, MADV_DONTNEED);
+    if (first < end) (void)madvise((void *)first, end - first, MADV_DONTNEED);
 }

@@ -50,7 +50,8 @@ const lv_tensor_entry *lv_safetensors_find(const lv_safetensors *file, const cha
 /* The value of a key of the file's own notes ("__metadata__"), NULL when it isn't there. */
 const char *lv_safetensors_get_note(const lv_safetensors *file, const char *key);
 
-/* Tells the system that these bytes of the mapping won't be needed soon. */
+/* Tells the system that these bytes of the mapping won't be needed soon. Bytes of another file, or of one
+ * in memory, stay as they are. */
 void lv_safetensors_drop(const lv_safetensors *file, const void *data, size_t bytes);
 
 /* "[64, 128]" into text. Returns text. */

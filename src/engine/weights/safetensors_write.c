@@ -120,17 +120,15 @@ static int open_temporary(char *temporary, size_t size, const char *path)
 }
 
 /* The new name is in the directory, which has to reach the disk as well. Some file systems can't do that
- * for directories; the file itself is safe by then, so this isn't a failure. */
-static void sync_directory(const char *path)
+ * for directories; the file itself is safe by then, so this isn't a failure. Cuts `path` to its folder. */
+static void sync_directory(char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *directory = slash ? lv_strndup(path, (size_t)(slash - path) + 1) : lv_strndup(".", 1);
-    int fd = directory ? open(directory, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    lv_free(directory);
+    char *slash = strrchr(path, '/');
+    if (slash) slash[1] = '\0';
+    int fd = open(slash ? path : ".", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
 }
 
 static bool write_parts(int fd, const char *header, size_t header_size, const lv_tensor_out *tensors,
@@ -167,7 +165,7 @@ static lvsa_status write_file(const char *path, const char *header, size_t heade
             s = lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(error));
         }
     }
-    if (s == LVSA_OK) sync_directory(path);
+    if (s == LVSA_OK) sync_directory(temporary);
     lv_free(temporary);
     return s;
 }

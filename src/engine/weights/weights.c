@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/half.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/weights/table.h"
@@ -247,8 +248,6 @@ void lv_weight_to_f32(float *out, const lv_weight *w, size_t first, size_t count
 
 void lv_weights_drop(const lv_weights *weights, const lv_weight *w)
 {
-    uintptr_t data = (uintptr_t)w->data;
     for (size_t i = 0; i < weights->file_count; i++)
         lv_safetensors_drop(weights->files[i], w->data, w->count * lv_dtype_bytes(w->dtype));
-    (void)data;
 }
