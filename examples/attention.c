@@ -18,12 +18,14 @@ static float *make_tensor(double phase)
 {
     float *tensor = malloc(sizeof *tensor * S * ROW);
     if (!tensor) exit(3);
-    for (int i = 0; i < S * ROW; i++) tensor[i] = (float)sin(phase + 0.37 * i + 0.0011 * i * (i % 7));
+    for (int i = 0; i < S * ROW; i++)
+        tensor[i] = (float)sin(phase + 0.37 * i + 0.0011 * i * (i % 7));
     return tensor;
 }
 
 /* q, k, v and out are [1, S, H, D], contiguous. */
-static void attend(float *out, const float *q, const float *k, const float *v, const lvsa_runs *runs)
+static void attend(float *out, const float *q, const float *k, const float *v,
+                   const lvsa_runs *runs)
 {
     const lvsa_strides strides = {.batch = S * ROW, .token = ROW, .head = D};
     lvsa_attention call = {.size = sizeof call, .dtype = LVSA_F32, .batch = 1, .queries = S};
@@ -31,8 +33,8 @@ static void attend(float *out, const float *q, const float *k, const float *v, c
     call.q = q, call.q_strides = strides;
     call.out = out, call.out_strides = strides;
     call.sources = 1;
-    call.source[0] = (lvsa_source){.k = k, .v = v, .k_strides = strides, .v_strides = strides, .tokens = S,
-                                   .runs = runs};
+    call.source[0] = (lvsa_source){
+        .k = k, .v = v, .k_strides = strides, .v_strides = strides, .tokens = S, .runs = runs};
     if (lvsa_attention_workspace(&call.workspace_size, &call) != LVSA_OK) die();
     call.workspace = aligned_alloc(64, (call.workspace_size + 63) / 64 * 64);
     if (!call.workspace) exit(3);

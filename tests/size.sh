@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints the ten longest functions and fails past 80 lines a function (a kernel: 150) or 800 a file.
+# Prints the ten longest functions and fails past 80 lines a function (a kernel: 150), 800 a file or
+# 100 columns a line.
 # A function runs from a line that begins with a letter and ends in ")" to a "}" in the first column.
 # Tables, which are files named *_table.c or *_table.h, are exempt.
 files=$(find include src cli tests bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | grep -v '_table\.[ch]$')
@@ -14,6 +15,7 @@ awk '
         name = ""
     }
     { rows[FILENAME] = FNR }
+    length($0) > 100 { printf "9999 TOO LONG %s:%d: %d columns\n", FILENAME, FNR, length($0) }
     END { for (f in rows) if (rows[f] > 800) printf "9999 TOO LONG %s: %d lines\n", f, rows[f] }
 ' $files | sort -rn > "${TMPDIR:-/tmp}/lvsa-size.$$"
 head -10 "${TMPDIR:-/tmp}/lvsa-size.$$"

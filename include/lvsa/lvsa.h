@@ -30,14 +30,15 @@ LVSA_API const char *lvsa_family_name(int index);
 /* The geometry of a family. Fails with LVSA_ERR_ARGUMENT, and says which families there are. */
 LVSA_API lvsa_status lvsa_geometry_from_family(lvsa_geometry *out, const char *family);
 
-/* The geometry of the diffusers-layout checkpoint in a directory, from its JSON files; reads no weights.
- * Fails with LVSA_ERR_IO or LVSA_ERR_FORMAT, and names the file. */
+/* The geometry of the diffusers-layout checkpoint in a directory, from its JSON files; reads no
+ * weights. Fails with LVSA_ERR_IO or LVSA_ERR_FORMAT, and names the file. */
 LVSA_API lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory);
 
 /* T and P of a video. `frames` is cut to the model's grid (4k + 1): *used_frames says what is left.
  * Fails with LVSA_ERR_SHAPE where the height or width is no multiple of what a patch covers. */
-LVSA_API lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame, int *used_frames,
-                                          const lvsa_geometry *g, int frames, int height, int width);
+LVSA_API lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame,
+                                          int *used_frames, const lvsa_geometry *g, int frames,
+                                          int height, int width);
 
 #ifdef __cplusplus
 }

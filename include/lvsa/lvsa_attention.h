@@ -1,12 +1,12 @@
 /* lvsa_attention.h: which frames attend to which, and the attention that follows it.
  *
- * LVSA is frame-granular: a video of T latent frames with P patches (tokens) a frame is a sequence of
- * S = T*P tokens, and frame f's tokens f*P .. f*P+P-1 attend to whole frames only:
- *   anchors   the first frames and every keyframe, the same for all; the keyframe grid moves on by one
- *             frame each denoising step;
+ * LVSA is frame-granular: a video of T latent frames with P patches (tokens) a frame is a sequence
+ * of S = T*P tokens, and frame f's tokens f*P .. f*P+P-1 attend to whole frames only:
+ *   anchors   the first frames and every keyframe, the same for all; the keyframe grid moves on by
+ *             one frame each denoising step;
  *   window    the neighbours of f.
- * A plan holds the pattern of one video at one denoising step. The attention call takes tensors and the
- * plan's runs; it needs no plan when everything attends to everything.
+ * A plan holds the pattern of one video at one denoising step. The attention call takes tensors and
+ * the plan's runs; it needs no plan when everything attends to everything.
  *
  *     lvsa_plan_options o = LVSA_PLAN_OPTIONS_INIT;
  *     o.latent_frames = 81, o.patches_per_frame = 1560, o.reference_latent_frames = 21;
@@ -32,13 +32,13 @@
 extern "C" {
 #endif
 
-/* ---- the plan -------------------------------------------------------------------------------------- */
+/* ---- the plan ------------------------------------------------------------------------------- */
 
 /* The pattern of one video. Read-only calls may run at once; a call that moves it may not. */
 typedef struct lvsa_plan lvsa_plan;
 
-#define LVSA_INTERVAL_AUTO (-1) /* the keyframe interval that keeps the training horizon's budget */
-#define LVSA_INTERVAL_NONE 0    /* no keyframes: only the first anchors                           */
+#define LVSA_INTERVAL_AUTO (-1) /* the interval that keeps the training horizon's budget */
+#define LVSA_INTERVAL_NONE 0    /* no keyframes: only the first anchors                  */
 
 typedef struct lvsa_plan_options {
     size_t size;                 /* sizeof(lvsa_plan_options): set by LVSA_PLAN_OPTIONS_INIT      */
@@ -54,7 +54,8 @@ typedef struct lvsa_plan_options {
 } lvsa_plan_options;
 
 /* The defaults; the two sizes and, for AUTO, the reference are the caller's. */
-#define LVSA_PLAN_OPTIONS_INIT {sizeof(lvsa_plan_options), 0, 0, 3, 1, LVSA_INTERVAL_AUTO, 0, 1.0, 1, 0}
+#define LVSA_PLAN_OPTIONS_INIT                                                                     \
+    {sizeof(lvsa_plan_options), 0, 0, 3, 1, LVSA_INTERVAL_AUTO, 0, 1.0, 1, 0}
 
 /* Makes a plan and gives it in *out; the caller frees it with lvsa_plan_free().
  * Fails with LVSA_ERR_ARGUMENT (a value out of range; a pattern in which some frame would attend to
@@ -64,8 +65,8 @@ LVSA_API lvsa_status lvsa_plan_create(lvsa_plan **out, const lvsa_plan_options *
 /* Frees the plan and sets *plan to NULL. Takes NULL and a pointer to NULL. */
 LVSA_API void lvsa_plan_free(lvsa_plan **plan);
 
-/* Moves the keyframe grid to where denoising step `step` (>= 0) wants it: rotation = step mod interval.
- * Views got before show the new pattern or are void: get them again. Allocates nothing.
+/* Moves the keyframe grid to where denoising step `step` (>= 0) wants it: rotation = step mod
+ * interval. Views got before show the new pattern or are void: get them again. Allocates nothing.
  * Fails with LVSA_ERR_ARGUMENT; the plan is then as it was. */
 LVSA_API lvsa_status lvsa_plan_set_step(lvsa_plan *plan, int step);
 
@@ -95,24 +96,24 @@ typedef struct lvsa_window {
 } lvsa_window;
 
 /* Views into the plan: borrowed, valid until the plan moves or is freed. */
-LVSA_API const int32_t *lvsa_plan_get_anchors(const lvsa_plan *plan);       /* [|G|], ascending */
-LVSA_API const lvsa_window *lvsa_plan_get_windows(const lvsa_plan *plan);   /* [T]              */
-LVSA_API const int32_t *lvsa_plan_get_attended(const lvsa_plan *plan);      /* [T], in frames   */
+LVSA_API const int32_t *lvsa_plan_get_anchors(const lvsa_plan *plan);     /* [|G|], ascending */
+LVSA_API const lvsa_window *lvsa_plan_get_windows(const lvsa_plan *plan); /* [T]              */
+LVSA_API const int32_t *lvsa_plan_get_attended(const lvsa_plan *plan);    /* [T], in frames   */
 
 /* Block CSR in true frame numbers, written where the caller says: frame f attends to frames
  * indices[indptr[f]] .. indices[indptr[f + 1] - 1], ascending.
  * indptr: [T + 1]; indices: [attended_sum], see lvsa_plan_get_info(). */
 LVSA_API void lvsa_plan_write_csr(const lvsa_plan *plan, int32_t *indptr, int32_t *indices);
 
-/* ---- runs: what a kernel walks --------------------------------------------------------------------- */
+/* ---- runs: what a kernel walks -------------------------------------------------------------- */
 
 /* `count` consecutive rows of K and V from row `start` on; count >= 1. */
 typedef struct lvsa_run {
     int32_t start, count;
 } lvsa_run;
 
-/* The rows each query frame attends to: frame f has runs list[offsets[f]] .. list[offsets[f + 1] - 1],
- * ascending, no two touching. The queries of frame f are rows f*P .. f*P+P-1. */
+/* The rows each query frame attends to: frame f has runs list[offsets[f]] up to, not including,
+ * list[offsets[f + 1]], ascending, no two touching. Its queries are rows f*P .. f*P+P-1. */
 typedef struct lvsa_runs {
     int32_t frames;            /* T, query frames                                                 */
     int32_t patches_per_frame; /* P, query rows a frame                                           */
@@ -120,10 +121,11 @@ typedef struct lvsa_runs {
     const lvsa_run *list;
 } lvsa_runs;
 
-/* The plan's frames as runs of tokens, neighbouring frames merged. Borrowed, like the views above. */
+/* The plan's frames as runs of tokens, neighbouring frames merged. Borrowed, like the views
+ * above. */
 LVSA_API const lvsa_runs *lvsa_plan_get_runs(const lvsa_plan *plan);
 
-/* ---- the attention call ---------------------------------------------------------------------------- */
+/* ---- the attention call --------------------------------------------------------------------- */
 
 typedef enum lvsa_dtype { LVSA_F32 = 1, LVSA_F16 = 2, LVSA_BF16 = 3 } lvsa_dtype;
 
@@ -151,7 +153,8 @@ typedef struct lvsa_strides {
 #define LVSA_MAX_SOURCES 3
 #define LVSA_MAX_HEAD_DIM 256
 
-/* One set of keys and values, [B, tokens, H_kv, D]: the local video, frames held elsewhere, text. */
+/* One set of keys and values, [B, tokens, H_kv, D]: the local video, frames held elsewhere,
+ * text. */
 typedef struct lvsa_source {
     const void *k, *v;
     lvsa_strides k_strides, v_strides;
@@ -159,42 +162,45 @@ typedef struct lvsa_source {
     const lvsa_runs *runs; /* rows of this source each query frame attends to; NULL: all, for all */
 } lvsa_source;
 
-/* out[b,i,h] = sum over the kept j of all sources of softmax_j(scale * q[b,i,h] . k[b,j,g]) v[b,j,g],
- * g = h / (heads / kv_heads). Accumulated in fp32 (ref: fp64) whatever the storage.
+/* out[b,i,h] = sum over the kept j of all sources of softmax_j(scale * q[b,i,h] . k[b,j,g])
+ * v[b,j,g] with g = h / (heads / kv_heads). Accumulated in fp32 (ref: fp64) whatever the storage.
  * A query that attends to nothing gets 0, and -INFINITY in lse. */
 typedef struct lvsa_attention {
-    size_t size; /* sizeof(lvsa_attention), set by the caller; the rest starts as zeros               */
-    lvsa_dtype dtype;                   /* of q, k, v and out                                     */
-    int64_t batch;                      /* B >= 1                                                 */
-    int64_t queries;                    /* Sq >= 1; frames * patches_per_frame of every runs      */
-    int64_t heads, kv_heads;            /* kv_heads divides heads                                 */
-    int64_t head_dim;                   /* D, 1 .. LVSA_MAX_HEAD_DIM                              */
-    const void *q;                      /* [B, Sq, H, D]                                          */
+    size_t size;             /* sizeof(lvsa_attention), set by the caller; the rest starts as 0 */
+    lvsa_dtype dtype;        /* of q, k, v and out                                              */
+    int64_t batch;           /* B >= 1                                                          */
+    int64_t queries;         /* Sq >= 1; frames * patches_per_frame of every runs               */
+    int64_t heads, kv_heads; /* kv_heads divides heads                                          */
+    int64_t head_dim;        /* D, 1 .. LVSA_MAX_HEAD_DIM                                       */
+
+    const void *q;            /* [B, Sq, H, D]                                          */
     lvsa_strides q_strides;
-    void *out;                          /* [B, Sq, H, D], overlaps nothing                        */
+    void *out;                /* [B, Sq, H, D], overlaps nothing                        */
     lvsa_strides out_strides;
-    float *lse;                         /* [B, H, Sq] natural log of the sum, contiguous, or NULL */
-    int sources;                        /* 1 .. LVSA_MAX_SOURCES                                  */
+    float *lse;               /* [B, H, Sq] natural log of the sum, contiguous, or NULL */
+    double scale;             /* 0: 1 / sqrt(D)                                         */
+
+    int sources; /* 1 .. LVSA_MAX_SOURCES */
     lvsa_source source[LVSA_MAX_SOURCES];
-    double scale;                       /* 0: 1 / sqrt(D)                                         */
+
     lvsa_backend backend;
     lvsa_device device;
-    void *stream;                       /* cudaStream_t; NULL on the CPU                          */
-    int threads;                        /* CPU threads; 0: as many as OpenMP would take           */
-    void *workspace;                    /* scratch, 64-byte aligned, of the call's device         */
-    size_t workspace_size;              /* bytes; lvsa_attention_workspace() says how many        */
+    void *stream;          /* cudaStream_t; NULL on the CPU                   */
+    int threads;           /* CPU threads; 0: as many as OpenMP would take    */
+    void *workspace;       /* scratch, 64-byte aligned, of the call's device  */
+    size_t workspace_size; /* bytes; lvsa_attention_workspace() says how many */
 } lvsa_attention;
 
 /* Bytes of scratch that lvsa_attention_run() needs for this call; may be 0. Reads no tensor.
- * Fails as lvsa_attention_run() would, so that "can it run?" is answered before anything is computed. */
+ * Fails as lvsa_attention_run() would, so that "can it run?" is answered beforehand. */
 LVSA_API lvsa_status lvsa_attention_workspace(size_t *bytes, const lvsa_attention *call);
 
-/* The kernel that would run this call, e.g. "attn_f32_avx512". Fails as lvsa_attention_run() would. */
+/* The kernel that would run this call, e.g. "attn_f32_avx512". Fails as lvsa_attention_run(). */
 LVSA_API lvsa_status lvsa_attention_kernel(const char **name, const lvsa_attention *call);
 
-/* Computes the attention. Allocates nothing; on CUDA it only enqueues on the stream. Calls that share
- * no output and no workspace may run at once. Results do not depend on the number of threads.
- * Fails with LVSA_ERR_ARGUMENT, LVSA_ERR_SHAPE, LVSA_ERR_MEMORY (workspace) or LVSA_ERR_UNSUPPORTED. */
+/* Computes the attention. Allocates nothing; on CUDA it only enqueues on the stream. Calls that
+ * share no output and no workspace may run at once. Results don't depend on the number of threads.
+ * Fails with LVSA_ERR_ARGUMENT, _SHAPE, _MEMORY (the workspace) or _UNSUPPORTED. */
 LVSA_API lvsa_status lvsa_attention_run(const lvsa_attention *call);
 
 #ifdef __cplusplus

@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/* A code never changes its number. Anything but LVSA_OK comes with a sentence: lvsa_last_error(). */
+/* A code never changes its number. Anything but LVSA_OK comes with a sentence:
+ * lvsa_last_error(). */
 typedef enum lvsa_status {
     LVSA_OK = 0,
     LVSA_ERR_ARGUMENT = 1,    /* an option has a value that makes no sense                     */
@@ -21,11 +22,12 @@ typedef enum lvsa_status {
     LVSA_ERR_DEVICE = 8       /* the device or its driver failed                               */
 } lvsa_status;
 
-/* The sentence that belongs to this thread's last failed call: the value seen, the value wanted, the
- * way out. "" before the first failure. Borrowed; changes with the thread's next failure. */
+/* The sentence that belongs to this thread's last failed call: the value seen, the value wanted,
+ * the way out. "" before the first failure. Borrowed; changes with the thread's next failure. */
 LVSA_API const char *lvsa_last_error(void);
 
-/* The code's name, e.g. "LVSA_ERR_SHAPE"; "LVSA_ERR_UNKNOWN" for a number that is no code. Static. */
+/* The code's name, e.g. "LVSA_ERR_SHAPE"; "LVSA_ERR_UNKNOWN" for a number that is no code.
+ * Static. */
 LVSA_API const char *lvsa_status_name(lvsa_status status);
 
 #ifdef __cplusplus

@@ -28,7 +28,8 @@ lvsa_status lv_cpu_get_isa(lv_cpu_isa *out)
     for (int isa = LV_CPU_GENERIC; isa <= LV_CPU_AVX512; isa++) {
         if (strcmp(asked, isa_names[isa]) != 0) continue;
         if (isa > (int)*out)
-            return lv_fail(LVSA_ERR_UNSUPPORTED, "LVSA_CPU_ISA=%s: this processor offers %s; unset it", asked,
+            return lv_fail(LVSA_ERR_UNSUPPORTED,
+                           "LVSA_CPU_ISA=%s: this processor offers %s; unset it", asked,
                            isa_names[*out]);
         *out = (lv_cpu_isa)isa;
         return LVSA_OK;

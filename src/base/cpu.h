@@ -14,9 +14,9 @@ typedef enum lv_cpu_isa {
 /* The best level of this machine. */
 lv_cpu_isa lv_cpu_find_isa(void);
 
-/* The level to use: the machine's, or less where the environment's LVSA_CPU_ISA (generic, avx2, avx512)
- * asks for less. Fails with LVSA_ERR_ARGUMENT on another name, LVSA_ERR_UNSUPPORTED on one that the
- * machine lacks. */
+/* The level to use: the machine's, or less where the environment's LVSA_CPU_ISA (generic, avx2,
+ * avx512) asks for less. Fails with LVSA_ERR_ARGUMENT on another name, LVSA_ERR_UNSUPPORTED on one
+ * that the machine lacks. */
 lvsa_status lv_cpu_get_isa(lv_cpu_isa *out);
 
 const char *lv_cpu_isa_name(lv_cpu_isa isa);

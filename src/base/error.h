@@ -10,8 +10,9 @@
 #define LV_PRINTF(text, first)
 #endif
 
-/* Keeps the sentence for this thread's lvsa_last_error() and returns `status`, so that a failure is one
- * statement: return lv_fail(LVSA_ERR_SHAPE, "head size %d: ...", d). Sentences over 1023 bytes are cut. */
+/* Keeps the sentence for this thread's lvsa_last_error() and returns `status`, so that a failure
+ * is one statement: return lv_fail(LVSA_ERR_SHAPE, "head size %d: ...", d). Sentences over 1023
+ * bytes are cut. */
 lvsa_status lv_fail(lvsa_status status, const char *format, ...) LV_PRINTF(2, 3);
 
 /* Puts "prefix: " before the sentence of a call that has just failed: where it happened. */

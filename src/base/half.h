@@ -32,9 +32,10 @@ static inline uint16_t lv_f32_to_bf16(float value)
 static inline float lv_f16_to_f32(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    uint32_t rest = (uint32_t)(half & 0x7fffu) << 13; /* exponent and mantissa where fp32 has them */
+    uint32_t rest = (uint32_t)(half & 0x7fffu) << 13; /* the other bits, where fp32 has them */
     if (rest >= 0x0f800000u) return lv_bits_to_f32(sign | 0x7f800000u | (rest & 0x007fffffu));
-    /* The exponent's bias is 127 there and 15 here: a factor 2^112, which also makes subnormals right. */
+    /* The exponent's bias is 127 there and 15 here: a factor 2^112, which also makes subnormals
+     * right. */
     return lv_bits_to_f32(sign | lv_f32_to_bits(lv_bits_to_f32(rest) * 0x1p112f));
 }
 

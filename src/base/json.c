@@ -30,8 +30,8 @@ lvsa_status lv_json_load(json_t **out, const char *path)
     json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
     fclose(file);
     if (!root)
-        return lv_fail(LVSA_ERR_FORMAT, "%s: line %d, column %d: %s", path, error.line, error.column,
-                       error.text);
+        return lv_fail(LVSA_ERR_FORMAT, "%s: line %d, column %d: %s", path, error.line,
+                       error.column, error.text);
     if (!json_is_object(root)) {
         lvsa_status s = lv_fail(LVSA_ERR_FORMAT, "%s: holds %s; a JSON object is wanted", path,
                                 type_name(root));
@@ -49,13 +49,15 @@ static const json_t *find(const json_t *object, const char *key)
     return value && !json_is_null(value) ? value : NULL;
 }
 
-static lvsa_status wrong_type(const json_t *value, const char *key, const char *path, const char *wanted)
+static lvsa_status wrong_type(const json_t *value, const char *key, const char *path,
+                              const char *wanted)
 {
-    return lv_fail(LVSA_ERR_FORMAT, "%s: \"%s\" is %s; %s is wanted", path, key, type_name(value), wanted);
+    return lv_fail(LVSA_ERR_FORMAT, "%s: \"%s\" is %s; %s is wanted", path, key, type_name(value),
+                   wanted);
 }
 
-lvsa_status lv_json_get_int(int64_t *out, const json_t *object, const char *key, int64_t lo, int64_t hi,
-                            const char *path)
+lvsa_status lv_json_get_int(int64_t *out, const json_t *object, const char *key, int64_t lo,
+                            int64_t hi, const char *path)
 {
     const json_t *value = find(object, key);
     if (!value) return LVSA_OK;
@@ -86,7 +88,8 @@ lvsa_status lv_json_get_bool(bool *out, const json_t *object, const char *key, c
     return LVSA_OK;
 }
 
-lvsa_status lv_json_get_string(const char **out, const json_t *object, const char *key, const char *path)
+lvsa_status lv_json_get_string(const char **out, const json_t *object, const char *key,
+                               const char *path)
 {
     const json_t *value = find(object, key);
     if (!value) return LVSA_OK;

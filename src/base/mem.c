@@ -31,7 +31,8 @@ void *lv_grow_array(void *array, size_t old_count, size_t count, size_t bytes)
     size_t total;
     if (!lv_mul(&total, count, bytes) || !may_allocate(total)) return NULL;
     char *grown = realloc(array, total ? total : 1);
-    if (grown && count > old_count) memset(grown + old_count * bytes, 0, (count - old_count) * bytes);
+    if (grown && count > old_count)
+        memset(grown + old_count * bytes, 0, (count - old_count) * bytes);
     return grown;
 }
 

@@ -11,10 +11,10 @@
 
 enum { GUARD = 64 }; /* elements before and after the output that nobody may write */
 
-static const uint16_t POISON_HALF = 0x7fa5;    /* a NaN in bf16 and fp16 */
+static const uint16_t POISON_HALF = 0x7fa5; /* a NaN in bf16 and fp16 */
 static const uint32_t POISON_FLOAT = 0x7fa5a5a5u;
 
-/* ---- elements of any type ------------------------------------------------------------------------- */
+/* ---- elements of any type ------------------------------------------------------------------- */
 
 static size_t element_size(lvsa_dtype dtype) { return dtype == LVSA_F32 ? 4 : 2; }
 
@@ -35,10 +35,8 @@ static float get(const void *tensor, size_t i, lvsa_dtype dtype)
 static void poison(void *tensor, size_t count, lvsa_dtype dtype)
 {
     for (size_t i = 0; i < count; i++)
-        if (dtype == LVSA_F32)
-            ((uint32_t *)tensor)[i] = POISON_FLOAT;
-        else
-            ((uint16_t *)tensor)[i] = POISON_HALF;
+        if (dtype == LVSA_F32) ((uint32_t *)tensor)[i] = POISON_FLOAT;
+        else ((uint16_t *)tensor)[i] = POISON_HALF;
 }
 
 static int is_poison(const void *tensor, size_t i, lvsa_dtype dtype)
@@ -47,7 +45,7 @@ static int is_poison(const void *tensor, size_t i, lvsa_dtype dtype)
                              : ((const uint16_t *)tensor)[i] == POISON_HALF;
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
@@ -63,7 +61,7 @@ static float normal(void)
     return (float)(radius * cos(6.283185307179586 * uniform()));
 }
 
-/* ---- building a problem ---------------------------------------------------------------------------- */
+/* ---- building a problem --------------------------------------------------------------------- */
 
 static void *keep(attn_problem *p, size_t count, size_t size)
 {
@@ -91,7 +89,8 @@ static size_t at(lvsa_strides s, int64_t b, int64_t row, int64_t h)
 }
 
 /* A [B, rows, heads, D] tensor of normal numbers times `size`, NaN in its gaps. */
-static void *make_tensor(attn_problem *p, lvsa_strides *strides, int64_t rows, int64_t heads, float size)
+static void *make_tensor(attn_problem *p, lvsa_strides *strides, int64_t rows, int64_t heads,
+                         float size)
 {
     const attn_case *c = &p->c;
     size_t elements;
@@ -107,8 +106,8 @@ static void *make_tensor(attn_problem *p, lvsa_strides *strides, int64_t rows, i
 }
 
 /* Overwrites k (and v) of rows first .. first + count - 1 of every head and batch item. */
-static void fill_rows(const attn_problem *p, void *tensor, lvsa_strides strides, int64_t first, int64_t count,
-                      float value)
+static void fill_rows(const attn_problem *p, void *tensor, lvsa_strides strides, int64_t first,
+                      int64_t count, float value)
 {
     for (int64_t b = 0; b < p->c.batch; b++)
         for (int64_t row = first; row < first + count; row++)
@@ -213,14 +212,21 @@ void attn_problem_create(attn_problem *p, const attn_case *wanted)
     o.keyframe_interval = c->interval, o.reference_latent_frames = 5, o.rotation = c->rotation;
     CHECK_OK(lvsa_plan_create(&p->plan, &o));
 
-    p->call = (lvsa_attention){.size = sizeof p->call, .dtype = c->dtype, .batch = c->batch,
-                               .queries = c->queries, .heads = c->heads, .kv_heads = c->kv_heads,
-                               .head_dim = c->head_dim, .scale = c->scale, .backend = c->backend,
+    p->call = (lvsa_attention){.size = sizeof p->call,
+                               .dtype = c->dtype,
+                               .batch = c->batch,
+                               .queries = c->queries,
+                               .heads = c->heads,
+                               .kv_heads = c->kv_heads,
+                               .head_dim = c->head_dim,
+                               .scale = c->scale,
+                               .backend = c->backend,
                                .threads = c->threads};
     add_video(p);
     if (c->text) add_source(p, c->text);
     spoil_input(p);
-    p->call.q = make_tensor(p, &p->call.q_strides, c->queries, c->heads, c->input == ATTN_DOMINANT ? 3.0f : 1.0f);
+    p->call.q = make_tensor(p, &p->call.q_strides, c->queries, c->heads,
+                            c->input == ATTN_DOMINANT ? 3.0f : 1.0f);
 
     size_t elements;
     p->call.out_strides = lay_out(&elements, c, c->queries, c->heads);
@@ -242,9 +248,10 @@ void attn_problem_free(attn_problem *p)
     lvsa_plan_free(&p->plan);
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------ */
 
-/* The same call through the reference, in fp32 so that its output isn't rounded: [B, Sq, H, D] and lse. */
+/* The same call through the reference, in fp32 so that its output isn't rounded: [B, Sq, H, D] and
+ * lse. */
 static void compute_reference(attn_problem *p, float *out, float *lse)
 {
     attn_problem wide = *p;
@@ -252,7 +259,11 @@ static void compute_reference(attn_problem *p, float *out, float *lse)
     lvsa_attention *call = &wide.call;
     void *copies[2 * LVSA_MAX_SOURCES + 1];
     int count = 0;
-    struct { const void **tensor; lvsa_strides strides; int64_t rows, heads; } inputs[2 * LVSA_MAX_SOURCES + 1];
+    struct {
+        const void **tensor;
+        lvsa_strides strides;
+        int64_t rows, heads;
+    } inputs[2 * LVSA_MAX_SOURCES + 1];
     inputs[count].tensor = &call->q, inputs[count].strides = call->q_strides;
     inputs[count].rows = call->queries, inputs[count++].heads = call->heads;
     for (int i = 0; i < call->sources; i++)
@@ -288,7 +299,8 @@ static void check_written(const attn_problem *p, const char *file, int line)
     for (int64_t b = 0; b < call->batch; b++)
         for (int64_t row = 0; row < call->queries; row++)
             for (int64_t h = 0; h < call->heads; h++)
-                memset(inside + GUARD + at(call->out_strides, b, row, h), 1, (size_t)call->head_dim);
+                memset(inside + GUARD + at(call->out_strides, b, row, h), 1,
+                       (size_t)call->head_dim);
     for (size_t i = 0; i < p->out_elements; i++)
         if (inside[i] == is_poison(p->out_start, i, call->dtype))
             fail_msg("%s:%d: element %lld of the output %s", file, line, (long long)i - GUARD,
@@ -296,7 +308,8 @@ static void check_written(const attn_problem *p, const char *file, int line)
     free(inside);
     for (int i = 1; call->lse && i <= GUARD; i++)
         if (!is_poison(call->lse - GUARD, (size_t)(GUARD - i), LVSA_F32) ||
-            !is_poison(call->lse, (size_t)(call->batch * call->heads * call->queries + i - 1), LVSA_F32))
+            !is_poison(call->lse, (size_t)(call->batch * call->heads * call->queries + i - 1),
+                       LVSA_F32))
             fail_msg("%s:%d: lse was written outside its bounds", file, line);
 }
 
@@ -304,7 +317,8 @@ typedef struct margin {
     double worst, worst_lse; /* in steps */
 } margin;
 
-/* Largest |lse| that is a number: the size of the logits, to which an fp32 error in them is relative. */
+/* Largest |lse| that is a number: the size of the logits, to which an fp32 error in them is
+ * relative. */
 static double largest(const float *lse, size_t count)
 {
     double most = 0.0;
@@ -313,17 +327,20 @@ static double largest(const float *lse, size_t count)
     return most;
 }
 
-static margin measure(const attn_problem *p, const float *want, const float *want_lse, const char *file, int line)
+static margin measure(const attn_problem *p, const float *want, const float *want_lse,
+                      const char *file, int line)
 {
     const lvsa_attention *call = &p->call;
-    const size_t rows = (size_t)(call->batch * call->queries * call->heads), dim = (size_t)call->head_dim;
+    const size_t rows = (size_t)(call->batch * call->queries * call->heads),
+                 dim = (size_t)call->head_dim;
     double square = 0.0;
     size_t numbers = 0;
     for (size_t i = 0; i < rows * dim; i++)
         if (isfinite(want[i])) square += (double)want[i] * want[i], numbers++;
     double rms = sqrt(square / (double)(numbers ? numbers : 1));
-    double step = call->dtype == LVSA_BF16 ? 0x1p-8 : call->dtype == LVSA_F16 ? 0x1p-11
-                : 0x1p-23 * (1.0 + largest(want_lse, rows));
+    double step = call->dtype == LVSA_BF16  ? 0x1p-8
+                  : call->dtype == LVSA_F16 ? 0x1p-11
+                                            : 0x1p-23 * (1.0 + largest(want_lse, rows));
 
     margin m = {0.0, 0.0};
     size_t i = 0;
@@ -333,13 +350,15 @@ static margin measure(const attn_problem *p, const float *want, const float *wan
                 for (size_t d = 0; d < dim; d++, i++) {
                     float have = get(call->out, at(call->out_strides, b, row, h) + d, call->dtype);
                     if (isnan(have) != isnan(want[i]))
-                        fail_msg("%s:%d: b %d row %d h %d d %zu is %g, %g wanted", file, line, (int)b, (int)row,
-                                 (int)h, d, (double)have, (double)want[i]);
-                    if (!isnan(have)) m.worst = fmax(m.worst, fabs((double)have - want[i]) / (rms * step));
+                        fail_msg("%s:%d: b %d row %d h %d d %zu is %g, %g wanted", file, line,
+                                 (int)b, (int)row, (int)h, d, (double)have, (double)want[i]);
+                    if (!isnan(have))
+                        m.worst = fmax(m.worst, fabs((double)have - want[i]) / (rms * step));
                 }
     for (i = 0; call->lse && i < rows; i++)
         if (isnan(call->lse[i]) != isnan(want_lse[i]) || isinf(call->lse[i]) != isinf(want_lse[i]))
-            fail_msg("%s:%d: lse %zu is %g, %g wanted", file, line, i, (double)call->lse[i], (double)want_lse[i]);
+            fail_msg("%s:%d: lse %zu is %g, %g wanted", file, line, i, (double)call->lse[i],
+                     (double)want_lse[i]);
         else if (isfinite(want_lse[i]))
             m.worst_lse = fmax(m.worst_lse, fabs((double)call->lse[i] - want_lse[i]) /
                                                 (0x1p-23 * (1.0 + largest(want_lse, rows))));
@@ -351,19 +370,23 @@ void attn_problem_compare(attn_problem *p, const char *file, int line)
     const attn_case *c = &p->c;
     const double steps = c->dtype == LVSA_F32 ? 16.0 : 8.0;
     size_t rows = (size_t)(c->batch * c->queries * c->heads);
-    float *want = malloc(rows * (size_t)c->head_dim * sizeof *want), *want_lse = malloc(rows * sizeof *want_lse);
+    float *want = malloc(rows * (size_t)c->head_dim * sizeof *want),
+          *want_lse = malloc(rows * sizeof *want_lse);
     assert_true(want && want_lse);
     compute_reference(p, want, want_lse);
     check_written(p, file, line);
     margin m = measure(p, want, want_lse, file, line);
     const char *kernel;
     CHECK_OK(lvsa_attention_kernel(&kernel, &p->call));
-    print_message("%-18s B %d T %2d P %3d H %d/%d D %3d %s: %.2f of %.0f steps, lse %.2f\n", kernel, c->batch,
-                  c->frames, c->patches, c->heads, c->kv_heads, c->head_dim,
-                  c->dtype == LVSA_F32 ? "f32 " : c->dtype == LVSA_F16 ? "f16 " : "bf16", m.worst, steps,
-                  m.worst_lse);
+    print_message("%-18s B %d T %2d P %3d H %d/%d D %3d %s: %.2f of %.0f steps, lse %.2f\n", kernel,
+                  c->batch, c->frames, c->patches, c->heads, c->kv_heads, c->head_dim,
+                  c->dtype == LVSA_F32   ? "f32 "
+                  : c->dtype == LVSA_F16 ? "f16 "
+                                         : "bf16",
+                  m.worst, steps, m.worst_lse);
     if (m.worst > steps || m.worst_lse > steps)
-        fail_msg("%s:%d: off by %.2f steps (lse %.2f), %.0f allowed", file, line, m.worst, m.worst_lse, steps);
+        fail_msg("%s:%d: off by %.2f steps (lse %.2f), %.0f allowed", file, line, m.worst,
+                 m.worst_lse, steps);
     free(want_lse);
     free(want);
 }

@@ -2,8 +2,8 @@
  *
  *     CHECK_ATTN(.frames = 3, .patches = 131, .heads = 2, .head_dim = 128);
  *
- * A problem is host memory only, so that a test of another device copies it over, runs, and copies the
- * output back: attn_problem_create(), the run, attn_problem_compare(). */
+ * A problem is host memory only, so that a test of another device copies it over, runs, and copies
+ * the output back: attn_problem_create(), the run, attn_problem_compare(). */
 #ifndef LV_TESTS_CHECK_ATTN_CHECK_H
 #define LV_TESTS_CHECK_ATTN_CHECK_H
 
@@ -54,9 +54,9 @@ typedef struct attn_problem {
 void attn_problem_create(attn_problem *p, const attn_case *c);
 void attn_problem_free(attn_problem *p);
 
-/* Compares the problem's output with the reference's: fails the test past 8 steps of a half type or 16 of
- * fp32, times the rms of the reference (and, in fp32, the size of the logits); checks every guard and gap.
- * Prints the margin. Worst seen: bf16 3.1, fp16 3.6, fp32 10.4. */
+/* Compares the problem's output with the reference's: fails the test past 8 steps of a half type
+ * or 16 of fp32, times the rms of the reference (and, in fp32, the size of the logits); checks
+ * every guard and gap. Prints the margin. Worst seen: bf16 3.1, fp16 3.6, fp32 10.4. */
 void attn_problem_compare(attn_problem *p, const char *file, int line);
 
 /* The three in a row, on the CPU. */

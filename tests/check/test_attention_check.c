@@ -1,4 +1,5 @@
-/* test_attention_check.c: the CPU kernels against the reference, each instruction set the machine has. */
+/* test_attention_check.c: the CPU kernels against the reference, each instruction set the machine
+ * has. */
 #include "check/attn_check.h"
 
 #include <stdlib.h>
@@ -32,7 +33,8 @@ static void storage_types(void **state)
 {
     (void)state;
     for (lvsa_dtype dtype = LVSA_F32; dtype <= LVSA_BF16; dtype++) {
-        CHECK_ATTN(.frames = 9, .patches = 50, .heads = 2, .head_dim = 64, .dtype = dtype, .lse = 1);
+        CHECK_ATTN(.frames = 9, .patches = 50, .heads = 2, .head_dim = 64, .dtype = dtype,
+                   .lse = 1);
         CHECK_ATTN(.frames = 9, .patches = 33, .heads = 1, .head_dim = 77, .dtype = dtype);
     }
 }
@@ -41,8 +43,10 @@ static void shared_heads_strides_batch(void **state)
 {
     (void)state;
     CHECK_ATTN(.frames = 8, .patches = 37, .heads = 6, .kv_heads = 2, .head_dim = 48);
-    CHECK_ATTN(.frames = 8, .patches = 37, .heads = 4, .kv_heads = 1, .head_dim = 64, .stride_pad = 3, .lse = 1);
-    CHECK_ATTN(.batch = 2, .frames = 6, .patches = 41, .heads = 2, .head_dim = 64, .stride_pad = 1, .lse = 1);
+    CHECK_ATTN(.frames = 8, .patches = 37, .heads = 4, .kv_heads = 1, .head_dim = 64,
+               .stride_pad = 3, .lse = 1);
+    CHECK_ATTN(.batch = 2, .frames = 6, .patches = 41, .heads = 2, .head_dim = 64, .stride_pad = 1,
+               .lse = 1);
 }
 
 static void sources(void **state)
@@ -50,18 +54,21 @@ static void sources(void **state)
     (void)state;
     static const int text[] = {1, 63, 64, 65, 300};
     for (size_t i = 0; i < sizeof text / sizeof text[0]; i++)
-        CHECK_ATTN(.frames = 8, .patches = 37, .heads = 2, .head_dim = 64, .text = text[i], .lse = 1);
+        CHECK_ATTN(.frames = 8, .patches = 37, .heads = 2, .head_dim = 64, .text = text[i],
+                   .lse = 1);
     CHECK_ATTN(.frames = 9, .patches = 37, .heads = 2, .head_dim = 64, .split = 1, .lse = 1);
-    CHECK_ATTN(.batch = 2, .frames = 9, .patches = 37, .heads = 2, .head_dim = 64, .split = 1, .text = 77,
-               .stride_pad = 5);
+    CHECK_ATTN(.batch = 2, .frames = 9, .patches = 37, .heads = 2, .head_dim = 64, .split = 1,
+               .text = 77, .stride_pad = 5);
 }
 
 static void dense_and_cross(void **state)
 {
     (void)state;
     CHECK_ATTN(.dense = 1, .frames = 5, .patches = 97, .heads = 2, .head_dim = 64, .lse = 1);
-    CHECK_ATTN(.dense = 1, .frames = 1, .patches = 512, .queries = 333, .heads = 2, .head_dim = 64, .lse = 1);
-    CHECK_ATTN(.dense = 1, .frames = 1, .patches = 3, .queries = 700, .heads = 1, .head_dim = 64, .text = 5);
+    CHECK_ATTN(.dense = 1, .frames = 1, .patches = 512, .queries = 333, .heads = 2, .head_dim = 64,
+               .lse = 1);
+    CHECK_ATTN(.dense = 1, .frames = 1, .patches = 3, .queries = 700, .heads = 1, .head_dim = 64,
+               .text = 5);
 }
 
 static void hostile_inputs(void **state)
@@ -69,8 +76,8 @@ static void hostile_inputs(void **state)
     (void)state;
     for (lvsa_dtype dtype = LVSA_F32; dtype <= LVSA_BF16; dtype++)
         for (attn_input input = ATTN_LARGE; input <= ATTN_NAN_FRAME; input++)
-            CHECK_ATTN(.frames = 12, .patches = 29, .heads = 2, .head_dim = 64, .dtype = dtype, .input = input,
-                       .lse = 1);
+            CHECK_ATTN(.frames = 12, .patches = 29, .heads = 2, .head_dim = 64, .dtype = dtype,
+                       .input = input, .lse = 1);
     CHECK_ATTN(.frames = 12, .patches = 29, .heads = 1, .head_dim = 64, .scale = 3.0, .lse = 1);
     CHECK_ATTN(.frames = 12, .patches = 29, .heads = 1, .head_dim = 64, .scale = 1e-6, .lse = 1);
 }
@@ -111,7 +118,6 @@ static void same_for_any_thread_count(void **state)
     attn_problem_free(&p);
 }
 
-
 int main(void)
 {
     int failed = 0;
@@ -123,10 +129,14 @@ int main(void)
         }
         setenv("LVSA_CPU_ISA", name, 1);
         const struct CMUnitTest tests[] = {
-            cmocka_unit_test(random_inputs),     cmocka_unit_test(odd_sizes),
-            cmocka_unit_test(storage_types),     cmocka_unit_test(shared_heads_strides_batch),
-            cmocka_unit_test(sources),           cmocka_unit_test(dense_and_cross),
-            cmocka_unit_test(hostile_inputs),    cmocka_unit_test(unattended_frames),
+            cmocka_unit_test(random_inputs),
+            cmocka_unit_test(odd_sizes),
+            cmocka_unit_test(storage_types),
+            cmocka_unit_test(shared_heads_strides_batch),
+            cmocka_unit_test(sources),
+            cmocka_unit_test(dense_and_cross),
+            cmocka_unit_test(hostile_inputs),
+            cmocka_unit_test(unattended_frames),
             cmocka_unit_test(same_for_any_thread_count),
         };
         failed += cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -1,6 +1,6 @@
-/* driver.c: runs a fuzz target over every file of a folder and over mutations of them, the same ones each
- * time. A crash or a sanitizer's report ends the program; there is nothing else to check.
- * usage: fuzz_NAME FOLDER [MUTATIONS-A-FILE] */
+/* driver.c: runs a fuzz target over every file of a folder and over mutations of them, the same
+ * ones each time. A crash or a sanitizer's report ends the program; there is nothing else to
+ * check. usage: fuzz_NAME FOLDER [MUTATIONS-A-FILE] */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,13 +22,20 @@ static size_t random_below(size_t bound)
 /* One to four changes: a byte set, a bit turned, a piece cut out, doubled or cut off. */
 static size_t mutate(uint8_t *data, size_t size)
 {
-    static const uint8_t telling[] = {0, 0xff, 0x7f, 0x80, '"', '{', '}', '[', ']', ',', '-', '9', 'e', '\n'};
+    static const uint8_t telling[] = {0,   0xff, 0x7f, 0x80, '"', '{', '}',
+                                      '[', ']',  ',',  '-',  '9', 'e', '\n'};
     for (size_t changes = 1 + random_below(4); changes > 0; changes--) {
         size_t at = random_below(size), length = random_below(size - at < 64 ? size - at : 64);
         switch (random_below(6)) {
-        case 0: if (size) data[at] = telling[random_below(sizeof telling)]; break;
-        case 1: if (size) data[at] ^= (uint8_t)(1u << random_below(8)); break;
-        case 2: if (size) data[at] = (uint8_t)random_below(256); break;
+        case 0:
+            if (size) data[at] = telling[random_below(sizeof telling)];
+            break;
+        case 1:
+            if (size) data[at] ^= (uint8_t)(1u << random_below(8));
+            break;
+        case 2:
+            if (size) data[at] = (uint8_t)random_below(256);
+            break;
         case 3:
             memmove(data + at, data + at + length, size - at - length);
             size -= length;
@@ -65,7 +72,10 @@ static size_t read_file(uint8_t *data, const char *folder, const char *name)
     return size;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 int main(int argc, char **argv)
 {
@@ -75,7 +85,9 @@ int main(int argc, char **argv)
     long mutations = argc > 2 ? atol(argv[2]) : 2000;
     DIR *folder = argc > 1 ? opendir(argv[1]) : NULL;
     if (!folder) {
-        fprintf(stderr, "usage: %s FOLDER [MUTATIONS-A-FILE]; the folder holds inputs to start from\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s FOLDER [MUTATIONS-A-FILE]; the folder holds inputs to start from\n",
+                argv[0]);
         return 2;
     }
     for (struct dirent *entry; (entry = readdir(folder)) && files < FILES_MAX;)

@@ -1,5 +1,5 @@
-/* fuzz_model_config.c: any bytes as a checkpoint's JSON files: a sentence, or a geometry that makes sense.
- * The input holds model_index.json and transformer/config.json, parted by a 0. */
+/* fuzz_model_config.c: any bytes as a checkpoint's JSON files: a sentence, or a geometry that
+ * makes sense. The input holds model_index.json and transformer/config.json, parted by a 0. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,8 @@ static void write_file(const char *name, const uint8_t *data, size_t size)
 static void remove_folder(void)
 {
     char path[128];
-    static const char *const names[] = {"/model_index.json", "/transformer/config.json", "/transformer", ""};
+    static const char *const names[] = {"/model_index.json", "/transformer/config.json",
+                                        "/transformer", ""};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s%s", folder, names[i]);
         remove(path);
@@ -51,7 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     write_file("transformer/config.json", zero ? zero + 1 : data, zero ? size - first - 1 : 0);
 
     lvsa_geometry g = {.size = sizeof g};
-    if (lvsa_geometry_from_model(&g, folder) != LVSA_OK) return *lvsa_last_error() ? 0 : (abort(), 0);
-    if (!g.family || g.heads < 1 || g.head_dim < 1 || g.layers < 1 || g.temporal_factor < 1) abort();
+    if (lvsa_geometry_from_model(&g, folder) != LVSA_OK)
+        return *lvsa_last_error() ? 0 : (abort(), 0);
+    if (!g.family || g.heads < 1 || g.head_dim < 1 || g.layers < 1 || g.temporal_factor < 1)
+        abort();
     return 0;
 }

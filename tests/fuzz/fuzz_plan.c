@@ -7,7 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Numbers one after the other from the input; zeros past its end. Small ones are as likely as any. */
+/* Numbers one after the other from the input; zeros past its end. Small ones are as likely as
+ * any. */
 static int32_t take(const uint8_t **data, size_t *size)
 {
     int32_t value = 0;
@@ -21,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     lvsa_plan_options o = LVSA_PLAN_OPTIONS_INIT;
     o.latent_frames = take(&data, &size);
-    if (o.latent_frames > 3000) o.latent_frames %= 3000; /* refused or slow: the unit tests see to it */
+    if (o.latent_frames > 3000)
+        o.latent_frames %= 3000; /* refused or slow: the unit tests see to it */
     o.patches_per_frame = take(&data, &size);
     o.window = take(&data, &size);
     o.first_anchors = take(&data, &size);
@@ -33,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int step = take(&data, &size);
 
     lvsa_plan *plan;
-    if (lvsa_plan_create(&plan, &o) != LVSA_OK) return plan != NULL || !*lvsa_last_error() ? abort(), 0 : 0;
+    if (lvsa_plan_create(&plan, &o) != LVSA_OK)
+        return plan != NULL || !*lvsa_last_error() ? abort(), 0 : 0;
     lvsa_plan_set_step(plan, step);
     const lvsa_runs *runs = lvsa_plan_get_runs(plan);
     for (int32_t f = 0; f < runs->frames; f++) {

@@ -1,4 +1,5 @@
-/* test_pattern_golden.c: plans against vectors made by the reference implementation, to the integer. */
+/* test_pattern_golden.c: plans against vectors made by the reference implementation, to the
+ * integer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,10 @@
 
 #include <lvsa/lvsa_attention.h>
 
-static int get(const json_t *c, const char *key) { return (int)json_integer_value(json_object_get(c, key)); }
+static int get(const json_t *c, const char *key)
+{
+    return (int)json_integer_value(json_object_get(c, key));
+}
 
 static lvsa_plan_options read_options(const json_t *c)
 {
@@ -18,7 +22,8 @@ static lvsa_plan_options read_options(const json_t *c)
     o.patches_per_frame = get(c, "patches_per_frame");
     o.window = get(c, "window");
     o.first_anchors = get(c, "n_first");
-    o.keyframe_interval = json_is_null(interval) ? LVSA_INTERVAL_AUTO : (int)json_integer_value(interval);
+    o.keyframe_interval =
+        json_is_null(interval) ? LVSA_INTERVAL_AUTO : (int)json_integer_value(interval);
     o.reference_latent_frames = get(c, "reference");
     o.sparsity_scale = json_number_value(json_object_get(c, "sparsity_scale"));
     o.expand_window = json_is_true(json_object_get(c, "expand_window"));
@@ -35,7 +40,8 @@ static void check_list(size_t index, const char *what, const int32_t *have, cons
 }
 
 /* The golden file numbers frames in the list of those that anyone attends to. */
-static void check_csr(size_t index, const lvsa_plan *plan, const lvsa_plan_info *info, const json_t *want)
+static void check_csr(size_t index, const lvsa_plan *plan, const lvsa_plan_info *info,
+                      const json_t *want)
 {
     size_t frames = (size_t)info->latent_frames;
     int32_t *indptr = calloc(frames + 1, sizeof *indptr);

@@ -1,5 +1,6 @@
-/* test_allocation_failure.c: any allocation may fail: each failure is a status, with nothing leaked (the
- * sanitizers see to that) and *out NULL. Every single allocation fails once; then random ones. */
+/* test_allocation_failure.c: any allocation may fail: each failure is a status, with nothing
+ * leaked (the sanitizers see to that) and *out NULL. Every single allocation fails once; then
+ * random ones. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +10,8 @@
 
 #include "base/mem.h"
 
-static int countdown;           /* allocations until the one that fails */
-static unsigned random_state;   /* 0: count down                        */
+static int countdown;         /* allocations until the one that fails */
+static unsigned random_state; /* 0: count down                        */
 
 static bool may_allocate(size_t bytes)
 {

@@ -14,9 +14,19 @@ static float q[S * D], k[S * D], v[S * D], out[S * D];
 static lvsa_attention good_call(const lvsa_runs *runs)
 {
     const lvsa_strides strides = {S * D, D, D};
-    lvsa_attention c = {.size = sizeof c, .dtype = LVSA_F32, .batch = 1, .queries = S, .heads = 1,
-                        .kv_heads = 1, .head_dim = D, .q = q, .q_strides = strides, .out = out,
-                        .out_strides = strides, .sources = 1, .backend = LVSA_BACKEND_REF};
+    lvsa_attention c = {.size = sizeof c,
+                        .dtype = LVSA_F32,
+                        .batch = 1,
+                        .queries = S,
+                        .heads = 1,
+                        .kv_heads = 1,
+                        .head_dim = D,
+                        .q = q,
+                        .q_strides = strides,
+                        .out = out,
+                        .out_strides = strides,
+                        .sources = 1,
+                        .backend = LVSA_BACKEND_REF};
     c.source[0] = (lvsa_source){k, v, strides, strides, S, runs};
     return c;
 }
@@ -92,9 +102,11 @@ static void back_ends(void **state)
     lvsa_attention c = good_call(NULL);
     CHECK_OK(lvsa_attention_kernel(&name, &c));
     assert_string_equal(name, "attn_ref");
-    c.backend = LVSA_BACKEND_FLASHINFER, refuse(c, LVSA_ERR_UNSUPPORTED, "flashinfer isn't in this build");
+    c.backend = LVSA_BACKEND_FLASHINFER,
+    refuse(c, LVSA_ERR_UNSUPPORTED, "flashinfer isn't in this build");
     c.backend = (lvsa_backend)77, refuse(c, LVSA_ERR_ARGUMENT, "back end 77");
-    c.backend = LVSA_BACKEND_AUTO, c.device = LVSA_DEVICE_CUDA, refuse(c, LVSA_ERR_UNSUPPORTED, "device cuda");
+    c.backend = LVSA_BACKEND_AUTO, c.device = LVSA_DEVICE_CUDA,
+    refuse(c, LVSA_ERR_UNSUPPORTED, "device cuda");
 
     c = good_call(NULL), c.backend = LVSA_BACKEND_AUTO;
     setenv("LVSA_BACKEND", "ref", 1);
@@ -139,7 +151,8 @@ static void nothing_to_attend_to_gives_zero(void **state)
     const lvsa_run list[] = {{0, 4}};
     const lvsa_runs runs = {T, P, offsets, list};
     for (int i = 0; i < S * D; i++) q[i] = k[i] = v[i] = 1.0f;
-    for (lvsa_backend b = LVSA_BACKEND_NATIVE; b <= LVSA_BACKEND_REF; b += LVSA_BACKEND_REF - LVSA_BACKEND_NATIVE) {
+    for (lvsa_backend b = LVSA_BACKEND_NATIVE; b <= LVSA_BACKEND_REF;
+         b += LVSA_BACKEND_REF - LVSA_BACKEND_NATIVE) {
         lvsa_attention c = good_call(&runs);
         c.backend = b, c.lse = lse;
         CHECK_OK(lvsa_attention_workspace(&c.workspace_size, &c));

@@ -56,7 +56,7 @@ static void every_half_survives_a_round_trip(void **state)
 static void halves_round_to_nearest_even(void **state)
 {
     (void)state;
-    assert_int_equal(lv_f32_to_bf16(1.0f + 0x1p-8f), 0x3f80);             /* a tie, to the even one   */
+    assert_int_equal(lv_f32_to_bf16(1.0f + 0x1p-8f), 0x3f80); /* a tie, to the even one   */
     assert_int_equal(lv_f32_to_bf16(1.0f + 0x1p-8f + 0x1p-20f), 0x3f81);
     assert_int_equal(lv_f32_to_bf16(1.0f + 0x3p-8f), 0x3f82);
     assert_int_equal(lv_f32_to_f16(1.0f + 0x1p-11f), 0x3c00);
@@ -71,8 +71,10 @@ static void halves_round_to_nearest_even(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_failure_leaves_its_sentence), cmocka_unit_test(a_long_sentence_is_cut),
-        cmocka_unit_test(products_do_not_wrap),          cmocka_unit_test(every_half_survives_a_round_trip),
+        cmocka_unit_test(a_failure_leaves_its_sentence),
+        cmocka_unit_test(a_long_sentence_is_cut),
+        cmocka_unit_test(products_do_not_wrap),
+        cmocka_unit_test(every_half_survives_a_round_trip),
         cmocka_unit_test(halves_round_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

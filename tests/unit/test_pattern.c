@@ -31,7 +31,8 @@ static void check_runs(const lvsa_runs *runs, int f)
     for (int32_t i = runs->offsets[f]; i < runs->offsets[f + 1]; i++) {
         lvsa_run r = runs->list[i];
         assert_true(r.start > end && r.count > 0); /* > : runs that touch are one */
-        assert_true(r.start % runs->patches_per_frame == 0 && r.count % runs->patches_per_frame == 0);
+        assert_true(r.start % runs->patches_per_frame == 0 &&
+                    r.count % runs->patches_per_frame == 0);
         end = (int64_t)r.start + r.count;
     }
     assert_true(end <= (int64_t)runs->frames * runs->patches_per_frame);

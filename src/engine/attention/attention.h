@@ -1,4 +1,5 @@
-/* attention.h: what a back end is. The call itself is lvsa_attention (include/lvsa/lvsa_attention.h). */
+/* attention.h: what a back end is. The call itself is lvsa_attention
+ * (include/lvsa/lvsa_attention.h). */
 #ifndef LV_ENGINE_ATTENTION_ATTENTION_H
 #define LV_ENGINE_ATTENTION_ATTENTION_H
 
@@ -23,9 +24,10 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
 /* Query rows that attend to the same keys: P where some source has runs, otherwise all of them. */
 int64_t lv_attn_frame_rows(const lvsa_attention *call);
 
-/* The rows of `source` that the queries of `frame` attend to: runs (*first)[0 .. count - 1]. A source
- * without runs has one, *all, which the caller provides. */
-int lv_attn_get_runs(const lvsa_run **first, lvsa_run *all, const lvsa_source *source, int64_t frame);
+/* The rows of `source` that the queries of `frame` attend to: runs (*first)[0 .. count - 1]. A
+ * source without runs has one, *all, which the caller provides. */
+int lv_attn_get_runs(const lvsa_run **first, lvsa_run *all, const lvsa_source *source,
+                     int64_t frame);
 
 /* The softmax scale in force. */
 double lv_attn_scale(const lvsa_attention *call);

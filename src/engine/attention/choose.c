@@ -21,7 +21,8 @@ lvsa_status lvsa_backend_from_name(lvsa_backend *out, const char *name)
             *out = (lvsa_backend)i;
             return LVSA_OK;
         }
-    return lv_fail(LVSA_ERR_ARGUMENT, "back end \"%s\": native, sdpa, flashinfer, ref or auto is wanted", name);
+    return lv_fail(LVSA_ERR_ARGUMENT,
+                   "back end \"%s\": native, sdpa, flashinfer, ref or auto is wanted", name);
 }
 
 int64_t lv_attn_frame_rows(const lvsa_attention *call)
@@ -31,7 +32,8 @@ int64_t lv_attn_frame_rows(const lvsa_attention *call)
     return call->queries;
 }
 
-int lv_attn_get_runs(const lvsa_run **first, lvsa_run *all, const lvsa_source *source, int64_t frame)
+int lv_attn_get_runs(const lvsa_run **first, lvsa_run *all, const lvsa_source *source,
+                     int64_t frame)
 {
     if (source->runs) {
         const int32_t *offsets = source->runs->offsets + frame;
@@ -48,7 +50,7 @@ double lv_attn_scale(const lvsa_attention *call)
     return call->scale != 0.0 ? call->scale : 1.0 / sqrt((double)call->head_dim);
 }
 
-/* ---- does the call make sense? --------------------------------------------------------------------- */
+/* ---- does the call make sense? -------------------------------------------------------------- */
 
 static lvsa_status check_sizes(const lvsa_attention *c)
 {
@@ -56,25 +58,28 @@ static lvsa_status check_sizes(const lvsa_attention *c)
         return lv_fail(LVSA_ERR_ARGUMENT, "data type %d: LVSA_F32, LVSA_F16 or LVSA_BF16 is wanted",
                        (int)c->dtype);
     if (c->batch < 1 || c->queries < 1 || c->heads < 1 || c->kv_heads < 1)
-        return lv_fail(LVSA_ERR_SHAPE, "batch %lld, queries %lld, heads %lld, kv heads %lld: all at least 1",
+        return lv_fail(LVSA_ERR_SHAPE,
+                       "batch %lld, queries %lld, heads %lld, kv heads %lld: all at least 1",
                        (long long)c->batch, (long long)c->queries, (long long)c->heads,
                        (long long)c->kv_heads);
     if (c->heads % c->kv_heads != 0)
-        return lv_fail(LVSA_ERR_SHAPE, "%lld heads share %lld kv heads: the second must divide the first",
+        return lv_fail(LVSA_ERR_SHAPE,
+                       "%lld heads share %lld kv heads: the second must divide the first",
                        (long long)c->heads, (long long)c->kv_heads);
     if (c->head_dim < 1 || c->head_dim > LVSA_MAX_HEAD_DIM)
         return lv_fail(LVSA_ERR_SHAPE, "head size %lld: 1 to %d is wanted", (long long)c->head_dim,
                        LVSA_MAX_HEAD_DIM);
     if (c->queries > INT32_MAX)
-        return lv_fail(LVSA_ERR_SHAPE, "%lld queries: at most %d are supported", (long long)c->queries,
-                       INT32_MAX);
+        return lv_fail(LVSA_ERR_SHAPE, "%lld queries: at most %d are supported",
+                       (long long)c->queries, INT32_MAX);
     if (!c->q || !c->out)
         return lv_fail(LVSA_ERR_ARGUMENT, "%s is NULL: a tensor is wanted", c->q ? "out" : "q");
     if (!isfinite(c->scale) || c->scale < 0.0)
-        return lv_fail(LVSA_ERR_ARGUMENT, "softmax scale %g: above 0 is wanted, or 0 for 1/sqrt(head size)",
-                       c->scale);
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "softmax scale %g: above 0 is wanted, or 0 for 1/sqrt(head size)", c->scale);
     if (c->threads < 0)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%d threads: 1 or more is wanted, or 0 for all", c->threads);
+        return lv_fail(LVSA_ERR_ARGUMENT, "%d threads: 1 or more is wanted, or 0 for all",
+                       c->threads);
     if (c->sources < 1 || c->sources > LVSA_MAX_SOURCES)
         return lv_fail(LVSA_ERR_ARGUMENT, "%d sources of keys: 1 to %d is wanted", c->sources,
                        LVSA_MAX_SOURCES);
@@ -87,22 +92,24 @@ static lvsa_status check_runs(const lvsa_attention *c, int index)
     const lvsa_runs *r = s->runs;
     int64_t rows = (int64_t)r->frames * r->patches_per_frame;
     if (r->frames < 1 || r->patches_per_frame < 1 || rows != c->queries)
-        return lv_fail(LVSA_ERR_SHAPE,
-                       "source %d: its runs are for %d frames of %d patches, %lld queries; there are %lld: a "
-                       "sequence that isn't whole frames can't run sparse, leave runs NULL",
-                       index, r->frames, r->patches_per_frame, (long long)rows, (long long)c->queries);
+        return lv_fail(
+            LVSA_ERR_SHAPE,
+            "source %d: its runs are for %d frames of %d patches, %lld queries; there are %lld: a "
+            "sequence that isn't whole frames can't run sparse, leave runs NULL",
+            index, r->frames, r->patches_per_frame, (long long)rows, (long long)c->queries);
     if (r->patches_per_frame != lv_attn_frame_rows(c))
-        return lv_fail(LVSA_ERR_SHAPE, "source %d: %d patches a frame, another source has %lld", index,
-                       r->patches_per_frame, (long long)lv_attn_frame_rows(c));
+        return lv_fail(LVSA_ERR_SHAPE, "source %d: %d patches a frame, another source has %lld",
+                       index, r->patches_per_frame, (long long)lv_attn_frame_rows(c));
     for (int32_t f = 0; f < r->frames; f++) {
         int64_t end = 0;
         for (int32_t i = r->offsets[f]; i < r->offsets[f + 1]; i++) {
             lvsa_run run = r->list[i];
             if (run.count < 1 || run.start < end || (int64_t)run.start + run.count > s->tokens)
-                return lv_fail(LVSA_ERR_SHAPE,
-                               "source %d, frame %d: a run of %d rows from row %d on; ascending runs inside "
-                               "its %lld rows are wanted",
-                               index, f, run.count, run.start, (long long)s->tokens);
+                return lv_fail(
+                    LVSA_ERR_SHAPE,
+                    "source %d, frame %d: a run of %d rows from row %d on; ascending runs inside "
+                    "its %lld rows are wanted",
+                    index, f, run.count, run.start, (long long)s->tokens);
             end = (int64_t)run.start + run.count;
         }
     }
@@ -114,16 +121,17 @@ static lvsa_status check_sources(const lvsa_attention *c)
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source *s = &c->source[i];
         if (s->tokens < 0 || s->tokens > INT32_MAX)
-            return lv_fail(LVSA_ERR_SHAPE, "source %d: %lld rows; 0 to %d is wanted", i, (long long)s->tokens,
-                           INT32_MAX);
+            return lv_fail(LVSA_ERR_SHAPE, "source %d: %lld rows; 0 to %d is wanted", i,
+                           (long long)s->tokens, INT32_MAX);
         if (s->tokens > 0 && (!s->k || !s->v))
-            return lv_fail(LVSA_ERR_ARGUMENT, "source %d: %s is NULL: a tensor is wanted", i, s->k ? "v" : "k");
+            return lv_fail(LVSA_ERR_ARGUMENT, "source %d: %s is NULL: a tensor is wanted", i,
+                           s->k ? "v" : "k");
         if (s->runs) LV_TRY(check_runs(c, i));
     }
     return LVSA_OK;
 }
 
-/* ---- which kernel? --------------------------------------------------------------------------------- */
+/* ---- which kernel? -------------------------------------------------------------------------- */
 
 static lvsa_status choose_backend(lvsa_backend *out, const lvsa_attention *c)
 {
@@ -154,15 +162,16 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
 {
     *out = NULL;
     if (call->size != sizeof *call)
-        return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_attention of %zu bytes, %zu wanted: set its size", call->size,
-                       sizeof *call);
+        return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_attention of %zu bytes, %zu wanted: set its size",
+                       call->size, sizeof *call);
     LV_TRY(check_sizes(call));
     LV_TRY(check_sources(call));
 
     lvsa_backend backend;
     LV_TRY(choose_backend(&backend, call));
     if (call->device != LVSA_DEVICE_CPU)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: this build computes on the CPU only; use device cpu");
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "device cuda: this build computes on the CPU only; use device cpu");
     switch (backend) {
     case LVSA_BACKEND_REF: *out = &lv_attn_ref; return LVSA_OK;
     case LVSA_BACKEND_NATIVE: return choose_native_cpu(out);
@@ -172,7 +181,7 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
     }
 }
 
-/* ---- the public calls ------------------------------------------------------------------------------ */
+/* ---- the public calls ----------------------------------------------------------------------- */
 
 lvsa_status lvsa_attention_kernel(const char **name, const lvsa_attention *call)
 {
@@ -197,7 +206,8 @@ lvsa_status lvsa_attention_run(const lvsa_attention *call)
     LV_TRY(lv_attn_choose(&kernel, call));
     LV_TRY(kernel->workspace(&bytes, call));
     if (bytes > call->workspace_size || (bytes > 0 && !call->workspace))
-        return lv_fail(LVSA_ERR_MEMORY, "workspace of %zu bytes, %s needs %zu: ask lvsa_attention_workspace()",
+        return lv_fail(LVSA_ERR_MEMORY,
+                       "workspace of %zu bytes, %s needs %zu: ask lvsa_attention_workspace()",
                        call->workspace ? call->workspace_size : 0, kernel->name, bytes);
     if ((uintptr_t)call->workspace % 64 != 0)
         return lv_fail(LVSA_ERR_ARGUMENT, "the workspace is not aligned to 64 bytes");

@@ -1,6 +1,6 @@
 /* ref.c: attention as it is written on paper, in double precision, one query at a time.
  *
- *     m = max_j scale * q.k_j     l = sum_j exp(scale * q.k_j - m)     out = sum_j exp(...) / l * v_j
+ *     m = max_j scale * q.k_j    l = sum_j exp(scale * q.k_j - m)    out = sum_j exp(...) / l * v_j
  *
  * Every other kernel is checked against this one. It is plain on purpose: no tiles, no threads. */
 #include <math.h>
@@ -76,7 +76,8 @@ static void attend(const lvsa_attention *c, const query *q)
                 double weight = exp(score(c, s, q, j) - max);
                 int64_t v = at(s->v_strides, q->b, j, q->kv_h);
                 sum += weight;
-                for (int64_t d = 0; d < c->head_dim; d++) out[d] += weight * load(s->v, v + d, c->dtype);
+                for (int64_t d = 0; d < c->head_dim; d++)
+                    out[d] += weight * load(s->v, v + d, c->dtype);
             }
     }
     int64_t o = at(c->out_strides, q->b, q->row, q->h);

@@ -1,5 +1,5 @@
-/* pattern.h: which frames attend to which. Integers in, integers out; no device, no floating point but
- * for the sparsity scale. Formulas: LVSA, arXiv 2605.31057, and its public implementation
+/* pattern.h: which frames attend to which. Integers in, integers out; no device, no floating point
+ * but for the sparsity scale. Formulas: LVSA, arXiv 2605.31057, and its public implementation
  * (LongVideoSparseAttention 1.2.0, lvsa/sparse_attention.py).
  *
  * Letters: T latent frames, W window half-width, G the set of anchors. All are at most 2^20 (plan.c
@@ -28,8 +28,8 @@ void lv_pattern_mark_anchors(uint8_t *is_anchor, int frames, int first, int inte
 /* The plain window of a frame: [f-W, f+W], shifted (never cut) into [0, T-1]. W = 0: empty. */
 lvsa_window lv_pattern_plain_window(int frame, int frames, int window);
 
-/* Widens *w by one frame at a time, left and right in turns, until it holds `wanted` frames that are no
- * anchors or all frames. Returns how many it holds in the end. */
+/* Widens *w by one frame at a time, left and right in turns, until it holds `wanted` frames that
+ * are no anchors or all frames. Returns how many it holds in the end. */
 int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frames, int wanted);
 
 #endif

@@ -1,8 +1,8 @@
 /* plan.c: the pattern of one video at one rotation, as lists that kernels walk.
  *
- * Memory is taken once, for the rotation with the most anchors; moving the grid rewrites it in place.
- * The cost of a move is one copy of the anchors' runs a frame (15 runs at a budget of 21), so it stays
- * far under a layer's work even at T = 1000. */
+ * Memory is taken once, for the rotation with the most anchors; moving the grid rewrites it in
+ * place. The cost of a move is one copy of the anchors' runs a frame (15 runs at a budget of 21),
+ * so it stays far under a layer's work even at T = 1000. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 #include "base/mem.h"
 #include "engine/pattern/pattern.h"
 
-enum { MOST_FRAMES = 1 << 20 }; /* three days of video at 16 frames a second; sums of a few fit an int */
+/* Three days of video at 16 frames a second; sums of a few fit an int. */
+enum { MOST_FRAMES = 1 << 20 };
 
 struct lvsa_plan {
     lvsa_plan_options options;
@@ -22,37 +23,42 @@ struct lvsa_plan {
     int attended_min, attended_max;
     int64_t attended_sum;
 
-    uint8_t *is_anchor;    /* [T]                                                             */
-    int32_t *anchor;       /* [most anchors]                                                  */
-    lvsa_run *anchor_run;  /* [most anchors], neighbouring anchors merged, in tokens          */
-    lvsa_window *window;   /* [T]                                                             */
-    int32_t *attended;     /* [T]                                                             */
-    int32_t *offsets;      /* [T + 1]                                                         */
-    lvsa_run *list;        /* [T * most runs a frame]                                         */
-    lvsa_runs runs;        /* the view of the last two                                        */
+    uint8_t *is_anchor;   /* [T]                                                             */
+    int32_t *anchor;      /* [most anchors]                                                  */
+    lvsa_run *anchor_run; /* [most anchors], neighbouring anchors merged, in tokens          */
+    lvsa_window *window;  /* [T]                                                             */
+    int32_t *attended;    /* [T]                                                             */
+    int32_t *offsets;     /* [T + 1]                                                         */
+    lvsa_run *list;       /* [T * most runs a frame]                                         */
+    lvsa_runs runs;       /* the view of the last two                                        */
 };
 
 static lvsa_status check_options(const lvsa_plan_options *o)
 {
     if (o->size != sizeof *o)
-        return lv_fail(LVSA_ERR_ARGUMENT,
-                       "lvsa_plan_options of %zu bytes, %zu wanted: set size with LVSA_PLAN_OPTIONS_INIT",
-                       o->size, sizeof *o);
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "lvsa_plan_options of %zu bytes, %zu wanted: set size with LVSA_PLAN_OPTIONS_INIT",
+            o->size, sizeof *o);
     if (o->latent_frames < 1 || o->latent_frames > MOST_FRAMES)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%d latent frames: 1 to %d is wanted", o->latent_frames, MOST_FRAMES);
-    if (o->patches_per_frame < 1)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%d patches a frame: at least 1 is wanted", o->patches_per_frame);
-    if ((int64_t)o->latent_frames * o->patches_per_frame > INT32_MAX)
-        return lv_fail(LVSA_ERR_ARGUMENT,
-                       "%d latent frames of %d patches make %lld tokens: at most %d are supported; use fewer "
-                       "frames or a smaller picture",
-                       o->latent_frames, o->patches_per_frame,
-                       (long long)o->latent_frames * o->patches_per_frame, INT32_MAX);
-    if (o->window < 0 || o->window > MOST_FRAMES)
-        return lv_fail(LVSA_ERR_ARGUMENT, "window half-width %d: 0 to %d latent frames is wanted", o->window,
+        return lv_fail(LVSA_ERR_ARGUMENT, "%d latent frames: 1 to %d is wanted", o->latent_frames,
                        MOST_FRAMES);
+    if (o->patches_per_frame < 1)
+        return lv_fail(LVSA_ERR_ARGUMENT, "%d patches a frame: at least 1 is wanted",
+                       o->patches_per_frame);
+    if ((int64_t)o->latent_frames * o->patches_per_frame > INT32_MAX)
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "%d latent frames of %d patches make %lld tokens: at most %d are supported; use fewer "
+            "frames or a smaller picture",
+            o->latent_frames, o->patches_per_frame,
+            (long long)o->latent_frames * o->patches_per_frame, INT32_MAX);
+    if (o->window < 0 || o->window > MOST_FRAMES)
+        return lv_fail(LVSA_ERR_ARGUMENT, "window half-width %d: 0 to %d latent frames is wanted",
+                       o->window, MOST_FRAMES);
     if (o->first_anchors < 0 || o->first_anchors > MOST_FRAMES)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%d first anchors: 0 to %d is wanted", o->first_anchors, MOST_FRAMES);
+        return lv_fail(LVSA_ERR_ARGUMENT, "%d first anchors: 0 to %d is wanted", o->first_anchors,
+                       MOST_FRAMES);
     if (o->keyframe_interval < LVSA_INTERVAL_AUTO || o->keyframe_interval > MOST_FRAMES)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "keyframe interval %d: 1 to %d is wanted, 0 for none, -1 for automatic",
@@ -61,18 +67,20 @@ static lvsa_status check_options(const lvsa_plan_options *o)
         return lv_fail(LVSA_ERR_ARGUMENT, "rotation %d: 0 or more is wanted", o->rotation);
     if (o->keyframe_interval == LVSA_INTERVAL_AUTO) {
         if (o->reference_latent_frames < 1)
-            return lv_fail(LVSA_ERR_ARGUMENT,
-                           "%d reference latent frames: an automatic keyframe interval wants the length that "
-                           "the model was trained for; or give the interval",
-                           o->reference_latent_frames);
+            return lv_fail(
+                LVSA_ERR_ARGUMENT,
+                "%d reference latent frames: an automatic keyframe interval wants the length that "
+                "the model was trained for; or give the interval",
+                o->reference_latent_frames);
         if (!(o->sparsity_scale > 0.0) || isinf(o->sparsity_scale))
             return lv_fail(LVSA_ERR_ARGUMENT, "sparsity scale %g: a number above 0 is wanted",
                            o->sparsity_scale);
     }
     if (o->keyframe_interval == LVSA_INTERVAL_NONE && o->first_anchors == 0 && o->window == 0)
-        return lv_fail(LVSA_ERR_ARGUMENT,
-                       "no first anchors, no keyframes and window 0: a frame would attend to nothing; give "
-                       "one of the three");
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "no first anchors, no keyframes and window 0: a frame would attend to nothing; give "
+            "one of the three");
     return LVSA_OK;
 }
 
@@ -92,10 +100,11 @@ static lvsa_status allocate(lvsa_plan *p)
     size_t runs_a_frame = (anchors < (frames + 1) / 2 ? anchors : (frames + 1) / 2) + 1;
     size_t runs;
     if (!lv_mul(&runs, frames, runs_a_frame) || runs > INT32_MAX)
-        return lv_fail(LVSA_ERR_ARGUMENT,
-                       "%zu latent frames with %zu anchors: a pattern of that size isn't supported; use fewer "
-                       "keyframes",
-                       frames, anchors);
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "%zu latent frames with %zu anchors: a pattern of that size isn't supported; use fewer "
+            "keyframes",
+            frames, anchors);
 
     p->is_anchor = lv_zalloc_array(frames, sizeof *p->is_anchor);
     p->anchor = lv_zalloc_array(anchors, sizeof *p->anchor);
@@ -104,8 +113,10 @@ static lvsa_status allocate(lvsa_plan *p)
     p->attended = lv_zalloc_array(frames, sizeof *p->attended);
     p->offsets = lv_zalloc_array(frames + 1, sizeof *p->offsets);
     p->list = lv_zalloc_array(runs, sizeof *p->list);
-    if (!p->is_anchor || !p->anchor || !p->anchor_run || !p->window || !p->attended || !p->offsets || !p->list)
-        return lv_fail(LVSA_ERR_MEMORY, "a plan of %zu latent frames: %zu runs of %zu bytes don't fit in memory",
+    if (!p->is_anchor || !p->anchor || !p->anchor_run || !p->window || !p->attended ||
+        !p->offsets || !p->list)
+        return lv_fail(LVSA_ERR_MEMORY,
+                       "a plan of %zu latent frames: %zu runs of %zu bytes don't fit in memory",
                        frames, runs, sizeof *p->list);
     p->runs = (lvsa_runs){.frames = p->options.latent_frames,
                           .patches_per_frame = p->options.patches_per_frame,
@@ -121,17 +132,16 @@ static void list_anchors(lvsa_plan *p)
     for (int f = 0; f < p->options.latent_frames; f++) {
         if (!p->is_anchor[f]) continue;
         p->anchor[p->anchors++] = f;
-        if (f > 0 && p->is_anchor[f - 1])
-            p->anchor_run[p->anchor_runs - 1].count += patches;
-        else
-            p->anchor_run[p->anchor_runs++] = (lvsa_run){f * patches, patches};
+        if (f > 0 && p->is_anchor[f - 1]) p->anchor_run[p->anchor_runs - 1].count += patches;
+        else p->anchor_run[p->anchor_runs++] = (lvsa_run){f * patches, patches};
     }
 }
 
-/* Writes one frame's runs from `to` on: the anchors' runs, those that touch the window [first, end) made
- * one with it. *next is a hint: the anchor run where the last frame's window began. Returns the end. */
-static lvsa_run *write_runs(lvsa_run *to, const lvsa_run *anchor, int anchors, int32_t first, int32_t end,
-                            int *next)
+/* Writes one frame's runs from `to` on: the anchors' runs, those that touch the window [first, end)
+ * made one with it. *next is a hint: the anchor run where the last frame's window began. Returns
+ * the end. */
+static lvsa_run *write_runs(lvsa_run *to, const lvsa_run *anchor, int anchors, int32_t first,
+                            int32_t end, int *next)
 {
     if (first == end) {
         memcpy(to, anchor, (size_t)anchors * sizeof *to);
@@ -180,7 +190,8 @@ static void build(lvsa_plan *p)
         if (attended > p->attended_max) p->attended_max = attended;
 
         p->offsets[f] = (int32_t)(to - p->list);
-        to = write_runs(to, p->anchor_run, p->anchor_runs, w.first * patches, (w.last + 1) * patches, &next);
+        to = write_runs(to, p->anchor_run, p->anchor_runs, w.first * patches,
+                        (w.last + 1) * patches, &next);
     }
     p->offsets[frames] = (int32_t)(to - p->list);
 }
@@ -227,7 +238,8 @@ void lvsa_plan_free(lvsa_plan **plan)
 
 lvsa_status lvsa_plan_set_rotation(lvsa_plan *plan, int rotation)
 {
-    if (rotation < 0) return lv_fail(LVSA_ERR_ARGUMENT, "rotation %d: 0 or more is wanted", rotation);
+    if (rotation < 0)
+        return lv_fail(LVSA_ERR_ARGUMENT, "rotation %d: 0 or more is wanted", rotation);
     if (rotation == plan->options.rotation) return LVSA_OK;
     plan->options.rotation = rotation;
     build(plan);
@@ -243,8 +255,8 @@ lvsa_status lvsa_plan_set_step(lvsa_plan *plan, int step)
 lvsa_status lvsa_plan_get_info(lvsa_plan_info *out, const lvsa_plan *plan)
 {
     if (out->size != sizeof *out)
-        return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_plan_info of %zu bytes, %zu wanted: set its size", out->size,
-                       sizeof *out);
+        return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_plan_info of %zu bytes, %zu wanted: set its size",
+                       out->size, sizeof *out);
     int64_t frames = plan->options.latent_frames;
     *out = (lvsa_plan_info){.size = sizeof *out,
                             .latent_frames = plan->options.latent_frames,

@@ -1,5 +1,5 @@
-/* attn_f32_avx512.c: sixteen queries a vector. Products bound: 8 x 2 sums, 2 lanes and 1 key in 19 of 32
- * registers. Measured figures: docs/SPEED.md. */
+/* attn_f32_avx512.c: sixteen queries a vector. Products bound: 8 x 2 sums, 2 lanes and 1 key in 19
+ * of 32 registers. Measured figures: docs/SPEED.md. */
 #include <immintrin.h>
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-/* attn_f32_generic.c: four queries a vector, in the compiler's own vector type: SSE2 on x86-64, NEON on
- * Arm, plain code elsewhere. The floor of the table: always built. */
+/* attn_f32_generic.c: four queries a vector, in the compiler's own vector type: SSE2 on x86-64,
+ * NEON on Arm, plain code elsewhere. The floor of the table: always built. */
 #include <stdint.h>
 #include <string.h>
 
@@ -29,7 +29,7 @@ static inline vec v_max(vec a, vec b)
 static inline vec v_exp2(vec x)
 {
     x = v_max(v_set1(-127.0f), x); /* 2^-127 comes out as 0 */
-    const vec shift = v_set1(0x1.8p23f); /* adding it leaves the nearest whole number in the low bits */
+    const vec shift = v_set1(0x1.8p23f); /* leaves the nearest whole number in the low bits */
     vec shifted = x + shift, whole = shifted - shift;
     ivec exponent = ((ivec)shifted - (ivec)shift + 127) << 23;
     return exp2_poly(x - whole) * (vec)exponent;
@@ -37,12 +37,14 @@ static inline vec v_exp2(vec x)
 
 static inline vec v_from_bf16(const uint16_t *p)
 {
-    return (vec){lv_bf16_to_f32(p[0]), lv_bf16_to_f32(p[1]), lv_bf16_to_f32(p[2]), lv_bf16_to_f32(p[3])};
+    return (vec){lv_bf16_to_f32(p[0]), lv_bf16_to_f32(p[1]), lv_bf16_to_f32(p[2]),
+                 lv_bf16_to_f32(p[3])};
 }
 
 static inline vec v_from_f16(const uint16_t *p)
 {
-    return (vec){lv_f16_to_f32(p[0]), lv_f16_to_f32(p[1]), lv_f16_to_f32(p[2]), lv_f16_to_f32(p[3])};
+    return (vec){lv_f16_to_f32(p[0]), lv_f16_to_f32(p[1]), lv_f16_to_f32(p[2]),
+                 lv_f16_to_f32(p[3])};
 }
 
 enum { ROWS = 4, COLS = 3 };

@@ -1,7 +1,7 @@
-/* attn_tile.h: the CPU attention kernel, written once over a vector type; attn_f32_<isa>.c includes it
- * after saying what a vector is.
+/* attn_tile.h: the CPU attention kernel, written once over a vector type; attn_f32_<isa>.c
+ * includes it after saying what a vector is.
  *
- *     for each tile of up to TILE queries of one frame, head and batch item          (threads share these)
+ *     for each tile of up to TILE queries of one frame, head and batch item (threads share these)
  *         for each KEYS keys of the frame's runs, all sources one after the other
  *             pack K [KEYS, D] and V [KEYS, D'] to fp32
  *             for each block of BLOCK queries
@@ -9,9 +9,10 @@
  *                 p[j][i]  = 2^(s[j][i] - m[i]), m the running maximum, l the running sum
  *                 o[d][i]  = o[d][i] * 2^(m_old[i] - m[i]) + sum_j v[j][d] p[j][i]
  *
- * Queries lie in the lanes, so that maxima, sums and exponentials need no shuffles, and K and V are read
- * one broadcast number at a time: any head size and any number of keys fits without a tail loop. Both
- * products keep ROWS x COLS vectors in registers; ROWS * COLS + COLS + 1 of them must fit.
+ * Queries lie in the lanes, so that maxima, sums and exponentials need no shuffles, and K and V
+ * are read one broadcast number at a time: any head size and any number of keys fits without a
+ * tail loop. Both products keep ROWS x COLS vectors in registers; ROWS * COLS + COLS + 1 of them
+ * must fit.
  *
  * The includer defines: KERNEL (the lv_attn_kernel), NAME (its string), ROWS, COLS, and
  *   vec, LANES, v_load v_store (aligned), v_set1, v_fma(a, b, c) = a*b + c, v_mul, v_add, v_sub,
@@ -31,25 +32,29 @@
 #include "engine/attention/attention.h"
 
 enum {
-    BLOCK = COLS * LANES,                      /* queries that are computed at once      */
-    TILE = (256 + BLOCK - 1) / BLOCK * BLOCK,  /* queries that share a packed key tile   */
-    KEYS = 64                                  /* keys packed at once, a multiple of ROWS */
+    BLOCK = COLS * LANES,                     /* queries that are computed at once    */
+    TILE = (256 + BLOCK - 1) / BLOCK * BLOCK, /* queries that share a packed key tile */
+    KEYS = 64 / ROWS * ROWS                   /* keys packed at once                  */
 };
 
-static const float LOWEST = -1e30f; /* a maximum below every score; finite, so that differences are */
+/* A maximum below every score; finite, so that differences are. */
+static const float LOWEST = -1e30f;
 
 /* One thread's scratch. D' is D rounded up to ROWS; rows past the real ones hold zeros. */
 typedef struct scratch {
-    float *q;    /* [TILE / BLOCK][D][BLOCK], times scale * log2(e) */
-    float *o;    /* [TILE / BLOCK][D'][BLOCK]                       */
-    float *max;  /* [TILE], in log2 units                           */
-    float *sum;  /* [TILE]                                          */
-    float *k;    /* [KEYS][D]                                       */
-    float *v;    /* [KEYS][D']                                      */
-    float *s;    /* [KEYS][BLOCK], scores, then weights             */
+    float *q;   /* [TILE / BLOCK][D][BLOCK], times scale * log2(e) */
+    float *o;   /* [TILE / BLOCK][D'][BLOCK]                       */
+    float *max; /* [TILE], in log2 units                           */
+    float *sum; /* [TILE]                                          */
+    float *k;   /* [KEYS][D]                                       */
+    float *v;   /* [KEYS][D']                                      */
+    float *s;   /* [KEYS][BLOCK], scores, then weights             */
 } scratch;
 
-static size_t padded_dim(const lvsa_attention *c) { return ((size_t)c->head_dim + ROWS - 1) / ROWS * ROWS; }
+static size_t padded_dim(const lvsa_attention *c)
+{
+    return ((size_t)c->head_dim + ROWS - 1) / ROWS * ROWS;
+}
 
 /* Lays the scratch out from `base` on (NULL: only counts) and returns its size in bytes. */
 static size_t place(scratch *out, void *base, const lvsa_attention *c)
@@ -58,8 +63,9 @@ static size_t place(scratch *out, void *base, const lvsa_attention *c)
     struct {
         float **at;
         size_t count;
-    } part[] = {{&out->q, TILE * dim}, {&out->o, TILE * padded}, {&out->max, TILE}, {&out->sum, TILE},
-                {&out->k, KEYS * dim}, {&out->v, KEYS * padded}, {&out->s, KEYS * BLOCK}};
+    } part[] = {{&out->q, TILE * dim},  {&out->o, TILE * padded}, {&out->max, TILE},
+                {&out->sum, TILE},      {&out->k, KEYS * dim},    {&out->v, KEYS * padded},
+                {&out->s, KEYS * BLOCK}};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         *part[i].at = base ? (float *)base + floats : NULL;
         floats += lv_round_up(part[i].count, LV_CACHE_LINE / sizeof(float));
@@ -67,7 +73,7 @@ static size_t place(scratch *out, void *base, const lvsa_attention *c)
     return floats * sizeof(float);
 }
 
-/* ---- packing ---------------------------------------------------------------------------------------- */
+/* ---- packing -------------------------------------------------------------------------------- */
 
 /* Row elements 0 .. dim - 1 of any storage to fp32. */
 static void unpack_row(float *to, const void *tensor, int64_t at, size_t dim, lvsa_dtype dtype)
@@ -91,11 +97,11 @@ static void unpack_row(float *to, const void *tensor, int64_t at, size_t dim, lv
 typedef struct key_stream {
     const lvsa_attention *c;
     int64_t b, kv_h, frame;
-    int source;          /* the next run's                                    */
-    int runs;            /* left in the source, this one included             */
-    const lvsa_run *run;
-    int32_t used;        /* rows of *run already read                         */
-    lvsa_run all;        /* the one run of a source without runs              */
+    int source;          /* the next run's                        */
+    int runs;            /* left in the source, this one included */
+    const lvsa_run *run; /* that run                              */
+    int32_t used;        /* rows of it already read               */
+    lvsa_run all;        /* the one run of a source without runs  */
 } key_stream;
 
 /* Moves to the next row that is attended to; false at the end. */
@@ -109,7 +115,8 @@ static bool find_row(key_stream *in)
     return true;
 }
 
-/* Packs up to KEYS rows of K and V and returns how many; fills up to a multiple of ROWS with zeros. */
+/* Packs up to KEYS rows of K and V and returns how many; fills up to a multiple of ROWS with
+ * zeros. */
 static int read_keys(key_stream *in, scratch *w)
 {
     const lvsa_attention *c = in->c;
@@ -121,8 +128,10 @@ static int read_keys(key_stream *in, scratch *w)
         int64_t v = in->b * s->v_strides.batch + in->kv_h * s->v_strides.head;
         for (; keys < KEYS && in->used < in->run->count; keys++, in->used++) {
             int64_t row = (int64_t)in->run->start + in->used;
-            unpack_row(w->k + (size_t)keys * dim, s->k, k + row * s->k_strides.token, dim, c->dtype);
-            unpack_row(w->v + (size_t)keys * padded, s->v, v + row * s->v_strides.token, dim, c->dtype);
+            unpack_row(w->k + (size_t)keys * dim, s->k, k + row * s->k_strides.token, dim,
+                       c->dtype);
+            unpack_row(w->v + (size_t)keys * padded, s->v, v + row * s->v_strides.token, dim,
+                       c->dtype);
         }
         if (in->used == in->run->count) in->run++, in->runs--, in->used = 0;
     }
@@ -134,7 +143,8 @@ static int read_keys(key_stream *in, scratch *w)
 }
 
 /* Query rows row .. row + rows - 1 as [D][BLOCK] blocks, lanes past the last row zero. */
-static void pack_queries(scratch *w, const lvsa_attention *c, int64_t b, int64_t h, int64_t row, int rows)
+static void pack_queries(scratch *w, const lvsa_attention *c, int64_t b, int64_t h, int64_t row,
+                         int rows)
 {
     const size_t dim = (size_t)c->head_dim, blocks = ((size_t)rows + BLOCK - 1) / BLOCK;
     const float scale = (float)(lv_attn_scale(c) * 1.4426950408889634);
@@ -143,18 +153,19 @@ static void pack_queries(scratch *w, const lvsa_attention *c, int64_t b, int64_t
     memset(w->o, 0, blocks * padded_dim(c) * BLOCK * sizeof(float));
     for (size_t i = 0; i < blocks * BLOCK; i++) w->max[i] = LOWEST, w->sum[i] = 0.0f;
     for (int i = 0; i < rows; i++) {
-        int64_t at = b * c->q_strides.batch + (row + i) * c->q_strides.token + h * c->q_strides.head;
+        int64_t at =
+            b * c->q_strides.batch + (row + i) * c->q_strides.token + h * c->q_strides.head;
         unpack_row(line, c->q, at, dim, c->dtype);
         float *to = w->q + (size_t)(i / BLOCK) * dim * BLOCK + i % BLOCK;
         for (size_t d = 0; d < dim; d++) to[d * BLOCK] = line[d] * scale;
     }
 }
 
-/* ---- the three steps -------------------------------------------------------------------------------- */
+/* ---- the three steps ------------------------------------------------------------------------ */
 
 /* s[j][i] = sum_d k[j][d] q[d][i] for `keys` (a multiple of ROWS) keys and one block of queries. */
-static void multiply_keys(float *restrict s, const float *restrict k, const float *restrict q, int keys,
-                          size_t dim)
+static void multiply_keys(float *restrict s, const float *restrict k, const float *restrict q,
+                          int keys, size_t dim)
 {
     for (int j = 0; j < keys; j += ROWS, k += ROWS * dim, s += ROWS * BLOCK) {
         vec sum[ROWS][COLS];
@@ -175,8 +186,8 @@ static void multiply_keys(float *restrict s, const float *restrict k, const floa
 
 /* Scores to weights in place, `keys` real ones of `padded`; moves the running maximum and sum on.
  * rescale[i] = 2^(old maximum - new maximum). */
-static void weigh(float *restrict s, float *restrict max, float *restrict sum, vec rescale[COLS], int keys,
-                  int padded)
+static void weigh(float *restrict s, float *restrict max, float *restrict sum, vec rescale[COLS],
+                  int keys, int padded)
 {
     for (int c = 0; c < COLS; c++) {
         float *column = s + c * LANES;
@@ -216,7 +227,7 @@ static void add_values(float *restrict o, const float *restrict v, const float *
     }
 }
 
-/* ---- one tile --------------------------------------------------------------------------------------- */
+/* ---- one tile ------------------------------------------------------------------------------- */
 
 static void store_row(const lvsa_attention *c, int64_t at, const float *o, float inverse)
 {
@@ -230,24 +241,30 @@ static void store_row(const lvsa_attention *c, int64_t at, const float *o, float
     }
 }
 
-static void write_out(const scratch *w, const lvsa_attention *c, int64_t b, int64_t h, int64_t row, int rows)
+static void write_out(const scratch *w, const lvsa_attention *c, int64_t b, int64_t h, int64_t row,
+                      int rows)
 {
     const size_t padded = padded_dim(c);
     float *lse = c->lse ? c->lse + (b * c->heads + h) * c->queries + row : NULL;
     for (int i = 0; i < rows; i++) {
         float sum = w->sum[i];
-        int64_t at = b * c->out_strides.batch + (row + i) * c->out_strides.token + h * c->out_strides.head;
+        int64_t at =
+            b * c->out_strides.batch + (row + i) * c->out_strides.token + h * c->out_strides.head;
         store_row(c, at, w->o + (size_t)(i / BLOCK) * padded * BLOCK + i % BLOCK,
                   sum == 0.0f ? 0.0f : 1.0f / sum);
         if (lse) lse[i] = sum == 0.0f ? -INFINITY : (w->max[i] + log2f(sum)) * 0.69314718f;
     }
 }
 
-static void attend_tile(scratch *w, const lvsa_attention *c, int64_t b, int64_t h, int64_t row, int rows)
+static void attend_tile(scratch *w, const lvsa_attention *c, int64_t b, int64_t h, int64_t row,
+                        int rows)
 {
     const size_t dim = (size_t)c->head_dim, padded = padded_dim(c);
-    key_stream in = {.c = c, .b = b, .kv_h = h / (c->heads / c->kv_heads),
-                     .frame = row / lv_attn_frame_rows(c), .source = -1};
+    key_stream in = {.c = c,
+                     .b = b,
+                     .kv_h = h / (c->heads / c->kv_heads),
+                     .frame = row / lv_attn_frame_rows(c),
+                     .source = -1};
     pack_queries(w, c, b, h, row, rows);
     for (int keys; (keys = read_keys(&in, w)) > 0;) {
         int filled = (keys + ROWS - 1) / ROWS * ROWS;
@@ -261,7 +278,7 @@ static void attend_tile(scratch *w, const lvsa_attention *c, int64_t b, int64_t 
     write_out(w, c, b, h, row, rows);
 }
 
-/* ---- the kernel ------------------------------------------------------------------------------------- */
+/* ---- the kernel ----------------------------------------------------------------------------- */
 
 static int thread_count(const lvsa_attention *c)
 {
@@ -293,7 +310,8 @@ static lvsa_status workspace(size_t *bytes, const lvsa_attention *c)
 static lvsa_status run(const lvsa_attention *c)
 {
     /* Tiles of equal size that don't cross frames. */
-    const int64_t rows = lv_attn_frame_rows(c), frames = c->queries / rows, tiles = (rows + TILE - 1) / TILE;
+    const int64_t rows = lv_attn_frame_rows(c), frames = c->queries / rows;
+    const int64_t tiles = (rows + TILE - 1) / TILE;
     const int64_t tile_rows = (rows + tiles - 1) / tiles;
     const int64_t work = c->batch * c->heads * frames * tiles;
 #ifdef LVSA_HAVE_OPENMP
@@ -304,8 +322,10 @@ static lvsa_status run(const lvsa_attention *c)
         size_t bytes = place(&w, NULL, c);
         place(&w, (char *)c->workspace + (size_t)thread_index() * bytes, c);
         int64_t tile = i % tiles, frame = i / tiles % frames, h = i / (tiles * frames) % c->heads;
-        int64_t first = tile * tile_rows, last = first + tile_rows < rows ? first + tile_rows : rows;
-        attend_tile(&w, c, i / (tiles * frames * c->heads), h, frame * rows + first, (int)(last - first));
+        int64_t first = tile * tile_rows, last = first + tile_rows;
+        if (last > rows) last = rows;
+        attend_tile(&w, c, i / (tiles * frames * c->heads), h, frame * rows + first,
+                    (int)(last - first));
     }
     return LVSA_OK;
 }
