@@ -1,3 +1,149 @@
-#include <lvsa/lvsa.h>
+/* main.c: finds the command, reads its options, runs it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
-int main(void) { puts(lvsa_version()); return 0; }
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "manual.h"
+
+#ifdef LVSA_HAVE_PNG
+#include <png.h>
+#define PNG_LINE PNG_LIBPNG_VER_STRING
+#else
+#define PNG_LINE "off"
+#endif
+
+/* ---- without a command ----------------------------------------------------------------------- */
+
+typedef struct program_settings {
+    int_setting version, man, completion;
+} program_settings;
+
+static const char *shell_name(int index) { return index == 0 ? "bash" : NULL; }
+
+/* clang-format off */
+static const option program_options[] = {
+    {"version", 0, OPTION_FLAG, offsetof(program_settings, version), NULL,
+     .help = "print the version and what was built in"},
+    {"man", 0, OPTION_FLAG, offsetof(program_settings, man), NULL,
+     .help = "print the man page, for man -l -"},
+    {"completion", 0, OPTION_CHOICE, offsetof(program_settings, completion), "SHELL",
+     .choice = shell_name, .help = "print the completion for a shell"},
+    HELP_OPTION,
+    {.name = NULL}};
+/* clang-format on */
+
+static const option_group program_groups[] = {{"Without a command", program_options, 0},
+                                              {NULL, NULL, 0}};
+
+static exit_code run_program_options(int argc, char **argv)
+{
+    program_settings s = {0};
+    char sentence[512];
+    parse_result result = options_parse(&s, program_groups, argc, argv, sentence, sizeof sentence);
+    if (result == PARSE_WRONG) return fail(CODE_USAGE, "%s", sentence);
+    if (result == PARSE_HELP) manual_print_program_help(stdout, program_groups);
+    else if (s.version.value)
+        printf("lvsa %s\n%spng: %s\n", lvsa_version(), lvsa_build_info(), PNG_LINE);
+    else if (s.man.value) manual_print_man_page(stdout, program_groups);
+    else if (s.completion.from == FROM_FLAG) manual_print_bash_completion(stdout, program_groups);
+    return CODE_DONE;
+}
+
+/* ---- with one -------------------------------------------------------------------------------- */
+
+/* Whether a command's name has two words, this one and another. */
+static bool begins_with(const command *c, const char *word)
+{
+    size_t length = strlen(word);
+    return strncmp(c->name, word, length) == 0 && c->name[length] == ' ';
+}
+
+/* The command that the words begin with; *words is how many they are. */
+static const command *find_command(int *words, int argc, char **argv)
+{
+    for (const command *const *c = commands; *c; c++) {
+        *words = begins_with(*c, argv[0]) ? 2 : 1;
+        const char *name = (*c)->name + (*words == 2 ? strlen(argv[0]) + 1 : 0);
+        if (*words <= argc && strcmp(name, argv[*words - 1]) == 0) return *c;
+    }
+    return NULL;
+}
+
+static exit_code unknown_command(int argc, char **argv)
+{
+    char typed[128], known[512] = "";
+    snprintf(typed, sizeof typed, "%.60s%s%.60s", argv[0], argc > 1 ? " " : "",
+             argc > 1 ? argv[1] : "");
+    nearest both = nearest_begin(typed), one = nearest_begin(argv[0]);
+    size_t used = 0;
+    for (const command *const *c = commands; *c; c++) {
+        nearest_try(&both, (*c)->name);
+        nearest_try(&one, (*c)->name);
+        if (!begins_with(*c, argv[0])) continue;
+        int length =
+            snprintf(known + used, sizeof known - used, "%s%s", used ? " or " : "", (*c)->name);
+        if (length > 0 && (size_t)length < sizeof known - used) used += (size_t)length;
+    }
+    if (both.best)
+        return fail(CODE_USAGE, "unknown command \"%s\"; did you mean %s?", typed, both.best);
+    if (used) return fail(CODE_USAGE, "unknown command \"%s\"; %s is wanted", typed, known);
+    if (one.best)
+        return fail(CODE_USAGE, "unknown command \"%.60s\"; did you mean %s?", argv[0], one.best);
+    return fail(CODE_USAGE, "unknown command \"%.60s\"; --help lists all", argv[0]);
+}
+
+static exit_code run_command(const command *c, int argc, char **argv)
+{
+    char name[64], sentence[512];
+    snprintf(name, sizeof name, "lvsa %s", c->name);
+    talk_begin(name, TALK_NORMAL);
+    void *settings = calloc(1, c->settings_size);
+    if (!settings) return fail(CODE_MEMORY, "%zu bytes don't fit in memory", c->settings_size);
+
+    exit_code code = CODE_DONE;
+    switch (options_parse(settings, c->groups, argc, argv, sentence, sizeof sentence)) {
+    case PARSE_WRONG: code = fail(CODE_USAGE, "%s", sentence); break;
+    case PARSE_HELP: manual_print_command_help(stdout, c); break;
+    case PARSE_RUN: {
+        const common_settings *s = settings;
+        talk_begin(name, s->quiet.value     ? TALK_QUIET
+                         : s->verbose.value ? TALK_VERBOSE
+                                            : TALK_NORMAL);
+        code = c->run(settings);
+        break;
+    }
+    }
+    free(settings);
+    talk_begin("lvsa", TALK_NORMAL);
+    return code;
+}
+
+/* A result that couldn't be written is no result. */
+static exit_code finish(exit_code code)
+{
+    errno = 0;
+    bool failed = fflush(stdout) != 0;
+    const char *reason = failed ? strerror(errno) : "a write failed";
+    if (!failed && !ferror(stdout)) return code;
+    fail(CODE_FAILED, "the output couldn't be written: %s", reason);
+    return code == CODE_DONE ? CODE_FAILED : code;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like a full disk */
+    if (argc < 2) {
+        manual_print_program_help(stderr, program_groups);
+        return CODE_USAGE;
+    }
+    argc--, argv++;
+    if (argv[0][0] == '-') return (int)finish(run_program_options(argc, argv));
+    int words = 0;
+    const command *c = find_command(&words, argc, argv);
+    return (int)finish(c ? run_command(c, argc - words, argv + words)
+                         : unknown_command(argc, argv));
+}

@@ -1,4 +1,5 @@
-/* geometry.c: how each model's pixels and frames become tokens, from a table or from a checkpoint's JSON. */
+/* geometry.c: how each model's pixels and frames become tokens, from a table or from a checkpoint's
+ * JSON. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,8 +8,9 @@
 #include "base/error.h"
 #include "base/json.h"
 
-/* Sources: the published configurations, as diffusers reads them; the training horizons are the LVSA
- * project's (81 frames for Wan, 121 for TI2V, 129 for HunyuanVideo 1.5, 49 for CogVideoX, 189 for Cosmos). */
+/* Sources: the published configurations, as diffusers reads them; the training horizons are the
+ * LVSA project's (81 frames for Wan, 121 for TI2V, 129 for HunyuanVideo 1.5, 49 for CogVideoX, 189
+ * for Cosmos). */
 static const lvsa_geometry families[] = {
     /* family, temporal, pixels, pad, R, layers, heads, head_dim, frames, height, width */
     {sizeof(lvsa_geometry), "wan2.1-1.3b", 4, 16, 0, 21, 30, 12, 128, 81, 480, 832},
@@ -25,8 +27,8 @@ enum { FAMILIES = sizeof families / sizeof families[0] };
 static lvsa_status check_size(const lvsa_geometry *g)
 {
     if (g->size == sizeof *g) return LVSA_OK;
-    return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_geometry of %zu bytes, %zu wanted: set its size", g->size,
-                   sizeof *g);
+    return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_geometry of %zu bytes, %zu wanted: set its size",
+                   g->size, sizeof *g);
 }
 
 const char *lvsa_family_name(int index)
@@ -44,20 +46,23 @@ lvsa_status lvsa_geometry_from_family(lvsa_geometry *out, const char *family)
         }
     char known[256] = "";
     for (int i = 0, used = 0; i < FAMILIES; i++)
-        used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i ? ", " : "", families[i].family);
+        used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i ? ", " : "",
+                         families[i].family);
     return lv_fail(LVSA_ERR_ARGUMENT, "model family \"%s\": one of %s is wanted", family, known);
 }
 
-/* ---- from a checkpoint ------------------------------------------------------------------------------ */
+/* ---- from a checkpoint
+ * ------------------------------------------------------------------------------ */
 
 /* What the JSON files of a checkpoint say, as far as the shape of tokens goes. */
 typedef struct config {
-    const char *pipeline;                    /* model_index.json: _class_name                */
-    int64_t experts;                         /* 2 with transformer_2 (A14B), otherwise 1     */
+    const char *pipeline;                      /* model_index.json: _class_name                */
+    int64_t experts;                           /* 2 with transformer_2 (A14B), otherwise 1     */
     int64_t channels, layers, heads, head_dim; /* transformer/config.json                    */
 } config;
 
-static lvsa_status load_part(json_t **out, char *path, size_t size, const char *directory, const char *file)
+static lvsa_status load_part(json_t **out, char *path, size_t size, const char *directory,
+                             const char *file)
 {
     int length = snprintf(path, size, "%s/%s", directory, file);
     if (length < 0 || (size_t)length >= size)
@@ -80,10 +85,13 @@ static lvsa_status read_transformer(config *c, const json_t *root, const char *p
 static const char *match_family(const config *c)
 {
     if (strcmp(c->pipeline, "WanPipeline") == 0)
-        return c->channels == 48 ? "wan2.2-ti2v-5b" : c->experts == 2 ? "wan2.2-a14b"
-             : c->heads >= 40    ? "wan2.1-14b"     : "wan2.1-1.3b";
+        return c->channels == 48 ? "wan2.2-ti2v-5b"
+               : c->experts == 2 ? "wan2.2-a14b"
+               : c->heads >= 40  ? "wan2.1-14b"
+                                 : "wan2.1-1.3b";
     if (strcmp(c->pipeline, "HunyuanVideo15Pipeline") == 0) return "hunyuanvideo-1.5";
-    if (strcmp(c->pipeline, "CogVideoXPipeline") == 0) return c->heads >= 48 ? "cogvideox-5b" : "cogvideox-2b";
+    if (strcmp(c->pipeline, "CogVideoXPipeline") == 0)
+        return c->heads >= 48 ? "cogvideox-5b" : "cogvideox-2b";
     if (strcmp(c->pipeline, "Cosmos3OmniPipeline") == 0) return "cosmos3-nano";
     return NULL;
 }
@@ -98,18 +106,21 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
     lvsa_status s = load_part(&index, path, sizeof path, directory, "model_index.json");
     if (s == LVSA_OK) s = lv_json_get_string(&c.pipeline, index, "_class_name", path);
     if (s == LVSA_OK) {
-        const json_t *second = json_object_get(index, "transformer_2"); /* [null, null] without one */
+        const json_t *second =
+            json_object_get(index, "transformer_2"); /* [null, null] without one */
         if (json_is_array(second) && json_is_string(json_array_get(second, 0))) c.experts = 2;
         s = load_part(&transformer, path, sizeof path, directory, "transformer/config.json");
     }
     if (s == LVSA_OK) s = read_transformer(&c, transformer, path);
     if (s == LVSA_OK) {
         const char *family = match_family(&c);
-        s = family ? lvsa_geometry_from_family(out, family)
-                   : lv_fail(LVSA_ERR_FORMAT,
-                             "%s/model_index.json: pipeline \"%s\" isn't known; WanPipeline, "
-                             "HunyuanVideo15Pipeline, CogVideoXPipeline or Cosmos3OmniPipeline is wanted",
-                             directory, c.pipeline);
+        s = family
+                ? lvsa_geometry_from_family(out, family)
+                : lv_fail(
+                      LVSA_ERR_FORMAT,
+                      "%s/model_index.json: pipeline \"%s\" isn't known; WanPipeline, "
+                      "HunyuanVideo15Pipeline, CogVideoXPipeline or Cosmos3OmniPipeline is wanted",
+                      directory, c.pipeline);
     }
     if (s == LVSA_OK) {
         if (c.layers) out->layers = (int)c.layers;
@@ -121,15 +132,16 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
     return s;
 }
 
-/* ---- a video ---------------------------------------------------------------------------------------- */
+/* ---- a video
+ * ---------------------------------------------------------------------------------------- */
 
 static lvsa_status check_edge(const char *name, int pixels, const lvsa_geometry *g)
 {
     int grid = g->pad_to_patch ? g->pixels_per_patch / 2 : g->pixels_per_patch;
     if (pixels >= grid && pixels % grid == 0) return LVSA_OK;
-    int nearest = pixels < grid ? grid : (pixels + grid / 2) / grid * grid;
-    return lv_fail(LVSA_ERR_SHAPE, "%s %d: %s takes multiples of %d pixels; use %d", name, pixels, g->family,
-                   grid, nearest);
+    int64_t nearest = pixels < grid ? grid : ((int64_t)pixels + grid / 2) / grid * grid;
+    return lv_fail(LVSA_ERR_SHAPE, "%s %d: %s takes multiples of %d pixels; use %lld", name, pixels,
+                   g->family, grid, (long long)nearest);
 }
 
 lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame, int *used_frames,
@@ -142,8 +154,8 @@ lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame, int
     int64_t rows = ((int64_t)height + g->pixels_per_patch - 1) / g->pixels_per_patch;
     int64_t columns = ((int64_t)width + g->pixels_per_patch - 1) / g->pixels_per_patch;
     if (rows * columns > INT32_MAX)
-        return lv_fail(LVSA_ERR_SHAPE, "%dx%d pixels: %lld patches a frame are too many", width, height,
-                       (long long)(rows * columns));
+        return lv_fail(LVSA_ERR_SHAPE, "%dx%d pixels: %lld patches a frame are too many", width,
+                       height, (long long)(rows * columns));
     *latent_frames = (frames - 1) / g->temporal_factor + 1;
     *patches_per_frame = (int)(rows * columns);
     *used_frames = (*latent_frames - 1) * g->temporal_factor + 1;

@@ -1,0 +1,459 @@
+/* bench.c: `lvsa bench`: what the library's hot calls take on this machine. */
+#define _POSIX_C_SOURCE 200809L
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "command.h"
+#include "pattern.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Seconds of the runs of one call. */
+typedef struct timing {
+    int runs;
+    double best, median, worst;
+} timing;
+
+/* Sorts seconds [runs]. */
+static timing summarise(double *seconds, int runs)
+{
+    qsort(seconds, (size_t)runs, sizeof *seconds, compare_doubles);
+    return (timing){runs, seconds[0], 0.5 * (seconds[(runs - 1) / 2] + seconds[runs / 2]),
+                    seconds[runs - 1]};
+}
+
+/* ---- bench attention: options ---------------------------------------------------------------- */
+
+typedef struct attention_settings {
+    int_setting heads, kv_heads, head_dim, dtype, backend, threads;
+} attention_settings;
+
+typedef struct measure_settings {
+    int_setting repeat;
+    number_setting seconds;
+    int_setting compare, json;
+} measure_settings;
+
+typedef struct bench_settings {
+    common_settings common; /* first: see run_command() */
+    pattern_settings pattern;
+    attention_settings attention;
+    measure_settings measure;
+} bench_settings;
+
+static const struct {
+    const char *name;
+    lvsa_dtype dtype;
+    size_t bytes;
+} dtypes[] = {{"f32", LVSA_F32, 4}, {"bf16", LVSA_BF16, 2}, {"f16", LVSA_F16, 2}};
+
+static const char *dtype_name(int index) { return index < 3 ? dtypes[index].name : NULL; }
+
+static const char *backend_name(int index)
+{
+    return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
+}
+
+static const char *compare_name(int index)
+{
+    return index == 0 ? "nothing" : index == 1 ? "dense" : NULL;
+}
+
+static const option bench_pattern_options[] = {PATTERN_OPTIONS("41", "256", "21"), {.name = NULL}};
+
+/* clang-format off */
+static const option attention_options[] = {
+    {"heads", 0, OPTION_INT, offsetof(attention_settings, heads), "H", .lo = 1, .hi = 1024,
+     .fallback = "4", .help = "query heads"},
+    {"kv-heads", 0, OPTION_INT, offsetof(attention_settings, kv_heads), "H", .lo = 1, .hi = 1024,
+     .help = "key and value heads (without it: all heads)"},
+    {"head-dim", 0, OPTION_INT, offsetof(attention_settings, head_dim), "D", .lo = 1,
+     .hi = LVSA_MAX_HEAD_DIM, .fallback = "64", .help = "head size"},
+    {"dtype", 0, OPTION_CHOICE, offsetof(attention_settings, dtype), "TYPE", .choice = dtype_name,
+     .fallback = "f32", .help = "type of the tensors"},
+    {"backend", 0, OPTION_CHOICE, offsetof(attention_settings, backend), "NAME",
+     .choice = backend_name, .fallback = "auto", .environment = "LVSA_BACKEND",
+     .help = "what computes it"},
+    {"threads", 't', OPTION_INT, offsetof(attention_settings, threads), "N", .lo = 0, .hi = 4096,
+     .fallback = "0", .help = "CPU threads, 0 for as many as OpenMP takes"},
+    {.name = NULL}};
+
+#define REPEAT_OPTION(runs_default)                                                               \
+    {"repeat", 0, OPTION_INT, offsetof(measure_settings, repeat), "N", .lo = 1, .hi = 1000000,    \
+     .fallback = runs_default, .help = "runs that are measured"}
+#define JSON_OPTION                                                                               \
+    {"json", 0, OPTION_FLAG, offsetof(measure_settings, json), NULL,                              \
+     .help = "print one JSON object in place of the table"}
+
+static const option attention_measure_options[] = {
+    REPEAT_OPTION("20"),
+    {"seconds", 0, OPTION_NUMBER, offsetof(measure_settings, seconds), "S", .lo = 0, .hi = 86400,
+     .fallback = "10", .help = "stop after S seconds, though after one run at least"},
+    {"compare", 0, OPTION_CHOICE, offsetof(measure_settings, compare), "WITH",
+     .choice = compare_name, .fallback = "nothing", .help = "measure this as well"},
+    JSON_OPTION,
+    {.name = NULL}};
+/* clang-format on */
+
+static const option_group bench_attention_groups[] = {
+    {"The video and the pattern, in latent units", bench_pattern_options,
+     offsetof(bench_settings, pattern)},
+    {"The attention", attention_options, offsetof(bench_settings, attention)},
+    {"The measurement", attention_measure_options, offsetof(bench_settings, measure)},
+    {"Talk", common_options, offsetof(bench_settings, common)},
+    {NULL, NULL, 0}};
+
+/* ---- bench attention: tensors ---------------------------------------------------------------- */
+
+/* Uniform in (0, 1): xorshift64* (Vigna 2016), the same numbers on every machine. */
+static double next_uniform(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return ((double)((*state * 0x2545f4914f6cdd1dull) >> 11) + 0.5) * 0x1p-53;
+}
+
+static uint16_t bf16_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/* For magnitudes under 65504; those under 2^-14 become 0, which normal numbers hardly ever are. */
+static uint16_t f16_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t sign = (bits >> 16) & 0x8000u, rest = bits & 0x7fffffffu;
+    if (rest < 0x38800000u) return (uint16_t)sign;
+    return (uint16_t)(sign | ((rest - 0x38000000u + 0x0fffu + ((rest >> 13) & 1u)) >> 13));
+}
+
+/* Normal numbers, by Box and Muller's method. */
+static void fill_normal(void *tensor, size_t count, lvsa_dtype dtype, uint64_t seed)
+{
+    const double two_pi = 6.283185307179586;
+    for (size_t i = 0; i < count; i++) {
+        double radius = sqrt(-2.0 * log(next_uniform(&seed)));
+        float value = (float)(radius * cos(two_pi * next_uniform(&seed)));
+        if (dtype == LVSA_F32) ((float *)tensor)[i] = value;
+        else ((uint16_t *)tensor)[i] = dtype == LVSA_BF16 ? bf16_bits(value) : f16_bits(value);
+    }
+}
+
+/* q, k, v and out of a call, contiguous [1, S, H, D]. */
+typedef struct tensors {
+    void *q, *k, *v, *out;
+} tensors;
+
+static void free_tensors(tensors *t)
+{
+    free(t->q);
+    free(t->k);
+    free(t->v);
+    free(t->out);
+    *t = (tensors){NULL, NULL, NULL, NULL};
+}
+
+static void *new_tensor(double elements, size_t bytes)
+{
+    return elements * (double)bytes < (double)(SIZE_MAX / 2) ? calloc((size_t)elements, bytes)
+                                                             : NULL;
+}
+
+static exit_code make_tensors(tensors *t, lvsa_attention *call, const bench_settings *s)
+{
+    const attention_settings *a = &s->attention;
+    const int kv_heads = a->kv_heads.from ? a->kv_heads.value : a->heads.value,
+              d = a->head_dim.value;
+    const size_t bytes = dtypes[a->dtype.value].bytes;
+    const double rows = (double)s->pattern.latent_frames.value * s->pattern.patches.value;
+    const double all = rows * a->heads.value * d, kv = rows * kv_heads * d;
+
+    *t = (tensors){new_tensor(all, bytes), new_tensor(kv, bytes), new_tensor(kv, bytes),
+                   new_tensor(all, bytes)};
+    if (!t->q || !t->k || !t->v || !t->out)
+        return fail(CODE_MEMORY,
+                    "tensors of %.3g GB don't fit in memory; use fewer frames, patches or heads",
+                    2e-9 * (double)bytes * (all + kv));
+    const lvsa_dtype dtype = dtypes[a->dtype.value].dtype;
+    fill_normal(t->q, (size_t)all, dtype, 1);
+    fill_normal(t->k, (size_t)kv, dtype, 2);
+    fill_normal(t->v, (size_t)kv, dtype, 3);
+
+    const lvsa_strides q_strides = {0, (int64_t)a->heads.value * d, d},
+                       kv_strides = {0, (int64_t)kv_heads * d, d};
+    *call = (lvsa_attention){.size = sizeof *call,
+                             .dtype = dtype,
+                             .batch = 1,
+                             .queries = (int64_t)rows,
+                             .heads = a->heads.value,
+                             .kv_heads = kv_heads,
+                             .head_dim = d,
+                             .q = t->q,
+                             .q_strides = q_strides,
+                             .out = t->out,
+                             .out_strides = q_strides,
+                             .sources = 1,
+                             .backend = (lvsa_backend)a->backend.value,
+                             .threads = a->threads.value};
+    call->source[0] = (lvsa_source){.k = t->k,
+                                    .v = t->v,
+                                    .k_strides = kv_strides,
+                                    .v_strides = kv_strides,
+                                    .tokens = (int64_t)rows};
+    return CODE_DONE;
+}
+
+/* ---- bench attention: measuring -------------------------------------------------------------- */
+
+/* One call that was measured. */
+typedef struct measurement {
+    const char *kernel;
+    double frame_pairs, flops;
+    timing time;
+} measurement;
+
+/* One run that isn't measured, then as many as are wanted or there is time for. */
+static exit_code time_runs(timing *out, const lvsa_attention *call, const measure_settings *s,
+                           const char *name)
+{
+    double *seconds = calloc((size_t)s->repeat.value, sizeof *seconds);
+    if (!seconds) return fail(CODE_MEMORY, "%d times don't fit in memory", s->repeat.value);
+    lvsa_status status = lvsa_attention_run(call);
+    const double end = now() + s->seconds.value;
+    int runs = 0;
+    while (status == LVSA_OK && runs < s->repeat.value && (runs == 0 || now() < end)) {
+        double start = now();
+        status = lvsa_attention_run(call);
+        seconds[runs++] = now() - start;
+        note(TALK_VERBOSE, "%s, run %d: %.3f ms", name, runs, 1e3 * seconds[runs - 1]);
+    }
+    if (status == LVSA_OK) *out = summarise(seconds, runs);
+    free(seconds);
+    return fail_status(status);
+}
+
+static exit_code measure(measurement *out, lvsa_attention *call, const bench_settings *s,
+                         const char *name)
+{
+    size_t bytes;
+    lvsa_status status = lvsa_attention_kernel(&out->kernel, call);
+    if (status == LVSA_OK) status = lvsa_attention_workspace(&bytes, call);
+    if (status != LVSA_OK) return fail_status(status);
+
+    call->workspace_size = (bytes + 63) / 64 * 64; /* aligned_alloc() wants a multiple */
+    call->workspace = bytes ? aligned_alloc(64, call->workspace_size) : NULL;
+    if (bytes && !call->workspace)
+        return fail(CODE_MEMORY, "a workspace of %zu bytes doesn't fit in memory", bytes);
+    out->flops = pattern_flops(out->frame_pairs, s->pattern.patches.value, (int)call->heads,
+                               (int)call->head_dim);
+    exit_code code = time_runs(&out->time, call, &s->measure, name);
+    free(call->workspace);
+    call->workspace = NULL;
+    return code;
+}
+
+static void print_measurement(const char *name, const measurement *m, int frames)
+{
+    printf("%-8s %12.3f %12.3f %12.2f %10.2f  %d\n", name, 1e3 * m->time.median, 1e3 * m->time.best,
+           1e-9 * m->flops / m->time.median, m->frame_pairs / frames, m->time.runs);
+}
+
+static void print_attention_table(const bench_settings *s, const measurement *sparse,
+                                  const measurement *dense)
+{
+    const attention_settings *a = &s->attention;
+    const int frames = s->pattern.latent_frames.value, patches = s->pattern.patches.value;
+    printf("%s: %d frames x %d patches, %d heads x %d, %s\n", sparse->kernel, frames, patches,
+           a->heads.value, a->head_dim.value, dtypes[a->dtype.value].name);
+    printf("%-8s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "GFLOP/s", "frames",
+           "runs");
+    print_measurement("sparse", sparse, frames);
+    if (!dense) return;
+    print_measurement("dense", dense, frames);
+    printf("%.2fx faster, of %.2fx less work\n", dense->time.median / sparse->time.median,
+           dense->flops / sparse->flops);
+}
+
+static json_t *measurement_object(const measurement *m)
+{
+    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:i}", "kernel", m->kernel, "median_ms",
+                     1e3 * m->time.median, "best_ms", 1e3 * m->time.best, "gflops",
+                     1e-9 * m->flops / m->time.median, "frame_pairs", m->frame_pairs, "runs",
+                     m->time.runs);
+}
+
+/* Takes the object; NULL is one that found no memory. */
+static exit_code print_object(json_t *object)
+{
+    if (!object) return fail(CODE_MEMORY, "a JSON object doesn't fit in memory");
+    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(object);
+    return CODE_DONE;
+}
+
+static exit_code print_attention_json(const bench_settings *s, const measurement *sparse,
+                                      const measurement *dense)
+{
+    const attention_settings *a = &s->attention;
+    return print_object(json_pack(
+        "{s:i,s:i,s:i,s:i,s:i,s:s,s:i,s:o,s:o}", "latent_frames", s->pattern.latent_frames.value,
+        "patches_per_frame", s->pattern.patches.value, "heads", a->heads.value, "kv_heads",
+        a->kv_heads.from ? a->kv_heads.value : a->heads.value, "head_dim", a->head_dim.value,
+        "dtype", dtypes[a->dtype.value].name, "threads", a->threads.value, "sparse",
+        measurement_object(sparse), "dense", dense ? measurement_object(dense) : json_null()));
+}
+
+static exit_code bench_plan_of(lvsa_plan **plan, lvsa_plan_info *info, const pattern_settings *s)
+{
+    const lvsa_plan_options o = pattern_options(s);
+    *info = (lvsa_plan_info){.size = sizeof *info};
+    lvsa_status status = lvsa_plan_create(plan, &o);
+    if (status == LVSA_OK) status = lvsa_plan_get_info(info, *plan);
+    return fail_status(status);
+}
+
+static exit_code run_bench_attention(const void *settings)
+{
+    const bench_settings *s = settings;
+    const bool compare = s->measure.compare.value;
+    const double frames = s->pattern.latent_frames.value;
+    lvsa_plan *plan = NULL;
+    lvsa_plan_info info;
+    lvsa_attention call;
+    tensors t = {NULL, NULL, NULL, NULL};
+    measurement sparse = {0}, dense = {.frame_pairs = frames * frames};
+
+    exit_code code = bench_plan_of(&plan, &info, &s->pattern);
+    if (code == CODE_DONE) code = make_tensors(&t, &call, s);
+    if (code == CODE_DONE) {
+        sparse.frame_pairs = (double)info.attended_sum;
+        call.source[0].runs = lvsa_plan_get_runs(plan);
+        code = measure(&sparse, &call, s, "sparse");
+    }
+    if (code == CODE_DONE && compare) {
+        call.source[0].runs = NULL;
+        code = measure(&dense, &call, s, "dense");
+    }
+    if (code == CODE_DONE && s->measure.json.value)
+        code = print_attention_json(s, &sparse, compare ? &dense : NULL);
+    else if (code == CODE_DONE) print_attention_table(s, &sparse, compare ? &dense : NULL);
+    free_tensors(&t);
+    lvsa_plan_free(&plan);
+    return code;
+}
+
+static const char *const bench_attention_examples[] = {
+    "lvsa bench attention --compare dense", "a small video, sparse and dense",
+    "lvsa bench attention --latent-frames 81 --patches-per-frame 1560 --heads 12 --head-dim 128",
+    "the size of Wan 2.1 1.3B's attention over 20 seconds at 480p", NULL};
+
+const command bench_attention_command = {
+    .name = "bench attention",
+    .summary = "measure the attention of one layer on this machine",
+    .details =
+        "Runs one layer's attention over random tensors, the same ones each time, and prints the "
+        "median and the best time and the rate over the pairs of tokens that attend to each other.",
+    .examples = bench_attention_examples,
+    .groups = bench_attention_groups,
+    .settings_size = sizeof(bench_settings),
+    .run = run_bench_attention};
+
+/* ---- bench plan ------------------------------------------------------------------------------ */
+
+typedef struct bench_plan_settings {
+    common_settings common; /* first: see run_command() */
+    pattern_settings pattern;
+    measure_settings measure;
+} bench_plan_settings;
+
+static const option bench_plan_pattern_options[] = {PATTERN_OPTIONS("1000", "1560", "21"),
+                                                    {.name = NULL}};
+
+static const option bench_plan_measure_options[] = {
+    REPEAT_OPTION("1000"), JSON_OPTION, {.name = NULL}};
+
+static const option_group bench_plan_groups[] = {
+    {"The video and the pattern, in latent units", bench_plan_pattern_options,
+     offsetof(bench_plan_settings, pattern)},
+    {"The measurement", bench_plan_measure_options, offsetof(bench_plan_settings, measure)},
+    {"Talk", common_options, offsetof(bench_plan_settings, common)},
+    {NULL, NULL, 0}};
+
+static exit_code time_steps(timing *out, lvsa_plan *plan, int steps)
+{
+    double *seconds = calloc((size_t)steps, sizeof *seconds);
+    if (!seconds) return fail(CODE_MEMORY, "%d times don't fit in memory", steps);
+    lvsa_status status = LVSA_OK;
+    for (int i = 0; i < steps && status == LVSA_OK; i++) {
+        double start = now();
+        status = lvsa_plan_set_step(plan, i + 1);
+        seconds[i] = now() - start;
+    }
+    if (status == LVSA_OK) *out = summarise(seconds, steps);
+    free(seconds);
+    return fail_status(status);
+}
+
+static exit_code run_bench_plan(const void *settings)
+{
+    const bench_plan_settings *s = settings;
+    lvsa_plan *plan = NULL;
+    lvsa_plan_info info;
+    timing t = {0};
+    exit_code code = bench_plan_of(&plan, &info, &s->pattern);
+    if (code == CODE_DONE && info.keyframe_interval <= 1)
+        code =
+            fail(CODE_USAGE,
+                 "keyframe interval %d: nothing moves from step to step; use more frames than the "
+                 "reference, or an interval above 1",
+                 info.keyframe_interval);
+    if (code == CODE_DONE) code = time_steps(&t, plan, s->measure.repeat.value);
+    if (code == CODE_DONE && s->measure.json.value)
+        code = print_object(json_pack("{s:i,s:i,s:f,s:f,s:f,s:i}", "latent_frames",
+                                      info.latent_frames, "kfi", info.keyframe_interval,
+                                      "median_us", 1e6 * t.median, "best_us", 1e6 * t.best,
+                                      "worst_us", 1e6 * t.worst, "runs", t.runs));
+    else if (code == CODE_DONE)
+        printf("lvsa_plan_set_step: %d frames, kfi %d: %.2f us median, %.2f best, %.2f worst of "
+               "%d steps\n",
+               info.latent_frames, info.keyframe_interval, 1e6 * t.median, 1e6 * t.best,
+               1e6 * t.worst, t.runs);
+    lvsa_plan_free(&plan);
+    return code;
+}
+
+static const char *const bench_plan_examples[] = {"lvsa bench plan --latent-frames 81",
+                                                  "20 seconds of Wan at 16 frames a second", NULL};
+
+const command bench_plan_command = {
+    .name = "bench plan",
+    .summary = "measure how long the move to the next denoising step takes",
+    .details =
+        "Moves a plan's keyframes from step to step, as a denoising loop does between its forward "
+        "passes, and prints the time a move takes.",
+    .examples = bench_plan_examples,
+    .groups = bench_plan_groups,
+    .settings_size = sizeof(bench_plan_settings),
+    .run = run_bench_plan};

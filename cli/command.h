@@ -1,0 +1,36 @@
+/* command.h: a command of the program: its words, its options, what runs it. */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include "options.h"
+#include "talk.h"
+
+/* How every command's settings begin. */
+typedef struct common_settings {
+    int_setting quiet, verbose;
+} common_settings;
+
+extern const option common_options[]; /* commands.c */
+
+/* clang-format off */
+#define HELP_OPTION {"help", 'h', OPTION_HELP, 0, NULL, .help = "print this and stop"}
+/* clang-format on */
+
+typedef struct command {
+    const char *name;    /* "plan", or two words: "bench attention" */
+    const char *summary; /* one line: small first letter, no full stop */
+    const char *details; /* a paragraph for --help and the man page */
+    /* A command line, what it does, and so on; NULL ends. */
+    const char *const *examples;
+    const option_group *groups;
+    size_t settings_size;
+    exit_code (*run)(const void *settings);
+} command;
+
+extern const command plan_command;            /* plan.c  */
+extern const command bench_attention_command; /* bench.c */
+extern const command bench_plan_command;
+
+extern const command *const commands[]; /* commands.c; NULL ends */
+
+#endif

@@ -1,0 +1,15 @@
+/* commands.c: which commands there are, and the options that all of them have. */
+#include "command.h"
+
+const command *const commands[] = {&plan_command, &bench_attention_command, &bench_plan_command,
+                                   NULL};
+
+/* clang-format off */
+const option common_options[] = {
+    {"quiet", 'q', OPTION_FLAG, offsetof(common_settings, quiet), NULL,
+     .help = "say nothing on stderr but errors"},
+    {"verbose", 'v', OPTION_FLAG, offsetof(common_settings, verbose), NULL,
+     .help = "say more on stderr"},
+    HELP_OPTION,
+    {.name = NULL}};
+/* clang-format on */
