@@ -1,5 +1,4 @@
 /* bench.c: `lvsa bench`: what the library's hot calls take on this machine. */
-#define _POSIX_C_SOURCE 200809L
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -192,9 +191,10 @@ static exit_code make_tensors(tensors *t, lvsa_attention *call, const bench_sett
     *t = (tensors){new_tensor(all, bytes), new_tensor(kv, bytes), new_tensor(kv, bytes),
                    new_tensor(all, bytes)};
     if (!t->q || !t->k || !t->v || !t->out)
-        return fail(CODE_MEMORY,
-                    "tensors of %.3g GB don't fit in memory; use fewer frames, patches or heads",
-                    2e-9 * (double)bytes * (all + kv));
+        return complain(
+            CODE_MEMORY,
+            "tensors of %.3g GB don't fit in memory; use fewer frames, patches or heads",
+            2e-9 * (double)bytes * (all + kv));
     const lvsa_dtype dtype = dtypes[a->dtype.value].dtype;
     fill_normal(t->q, (size_t)all, dtype, 1);
     fill_normal(t->k, (size_t)kv, dtype, 2);
@@ -238,7 +238,7 @@ static exit_code time_runs(timing *out, const lvsa_attention *call, const measur
                            const char *name)
 {
     double *seconds = calloc((size_t)s->repeat.value, sizeof *seconds);
-    if (!seconds) return fail(CODE_MEMORY, "%d times don't fit in memory", s->repeat.value);
+    if (!seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", s->repeat.value);
     lvsa_status status = lvsa_attention_run(call);
     const double end = now() + s->seconds.value;
     int runs = 0;
@@ -250,7 +250,7 @@ static exit_code time_runs(timing *out, const lvsa_attention *call, const measur
     }
     if (status == LVSA_OK) *out = summarise(seconds, runs);
     free(seconds);
-    return fail_status(status);
+    return complain_status(status);
 }
 
 static exit_code measure(measurement *out, lvsa_attention *call, const bench_settings *s,
@@ -259,12 +259,12 @@ static exit_code measure(measurement *out, lvsa_attention *call, const bench_set
     size_t bytes;
     lvsa_status status = lvsa_attention_kernel(&out->kernel, call);
     if (status == LVSA_OK) status = lvsa_attention_workspace(&bytes, call);
-    if (status != LVSA_OK) return fail_status(status);
+    if (status != LVSA_OK) return complain_status(status);
 
     call->workspace_size = (bytes + 63) / 64 * 64; /* aligned_alloc() wants a multiple */
     call->workspace = bytes ? aligned_alloc(64, call->workspace_size) : NULL;
     if (bytes && !call->workspace)
-        return fail(CODE_MEMORY, "a workspace of %zu bytes doesn't fit in memory", bytes);
+        return complain(CODE_MEMORY, "a workspace of %zu bytes doesn't fit in memory", bytes);
     out->flops = pattern_flops(out->frame_pairs, s->pattern.patches.value, (int)call->heads,
                                (int)call->head_dim);
     exit_code code = time_runs(&out->time, call, &s->measure, name);
@@ -291,7 +291,7 @@ static void print_attention_table(const bench_settings *s, const measurement *sp
     print_measurement("sparse", sparse, frames);
     if (!dense) return;
     print_measurement("dense", dense, frames);
-    printf("%.2fx faster, of %.2fx less work\n", dense->time.median / sparse->time.median,
+    printf("%.2fx faster for %.2fx less work\n", dense->time.median / sparse->time.median,
            dense->flops / sparse->flops);
 }
 
@@ -306,7 +306,7 @@ static json_t *measurement_object(const measurement *m)
 /* Takes the object; NULL is one that found no memory. */
 static exit_code print_object(json_t *object)
 {
-    if (!object) return fail(CODE_MEMORY, "a JSON object doesn't fit in memory");
+    if (!object) return complain(CODE_MEMORY, "a JSON object doesn't fit in memory");
     json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(object);
@@ -331,7 +331,7 @@ static exit_code bench_plan_of(lvsa_plan **plan, lvsa_plan_info *info, const pat
     *info = (lvsa_plan_info){.size = sizeof *info};
     lvsa_status status = lvsa_plan_create(plan, &o);
     if (status == LVSA_OK) status = lvsa_plan_get_info(info, *plan);
-    return fail_status(status);
+    return complain_status(status);
 }
 
 static exit_code run_bench_attention(const void *settings)
@@ -404,7 +404,7 @@ static const option_group bench_plan_groups[] = {
 static exit_code time_steps(timing *out, lvsa_plan *plan, int steps)
 {
     double *seconds = calloc((size_t)steps, sizeof *seconds);
-    if (!seconds) return fail(CODE_MEMORY, "%d times don't fit in memory", steps);
+    if (!seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", steps);
     lvsa_status status = LVSA_OK;
     for (int i = 0; i < steps && status == LVSA_OK; i++) {
         double start = now();
@@ -413,7 +413,7 @@ static exit_code time_steps(timing *out, lvsa_plan *plan, int steps)
     }
     if (status == LVSA_OK) *out = summarise(seconds, steps);
     free(seconds);
-    return fail_status(status);
+    return complain_status(status);
 }
 
 static exit_code run_bench_plan(const void *settings)
@@ -424,11 +424,11 @@ static exit_code run_bench_plan(const void *settings)
     timing t = {0};
     exit_code code = bench_plan_of(&plan, &info, &s->pattern);
     if (code == CODE_DONE && info.keyframe_interval <= 1)
-        code =
-            fail(CODE_USAGE,
-                 "keyframe interval %d: nothing moves from step to step; use more frames than the "
-                 "reference, or an interval above 1",
-                 info.keyframe_interval);
+        code = complain(
+            CODE_USAGE,
+            "keyframe interval %d: nothing moves from step to step; use more frames than the "
+            "reference, or an interval above 1",
+            info.keyframe_interval);
     if (code == CODE_DONE) code = time_steps(&t, plan, s->measure.repeat.value);
     if (code == CODE_DONE && s->measure.json.value)
         code = print_object(json_pack("{s:i,s:i,s:f,s:f,s:f,s:i}", "latent_frames",

@@ -1,10 +1,12 @@
 /* main.c: finds the command, reads its options, runs it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "manual.h"
@@ -44,7 +46,7 @@ static exit_code run_program_options(int argc, char **argv)
     program_settings s = {0};
     char sentence[512];
     parse_result result = options_parse(&s, program_groups, argc, argv, sentence, sizeof sentence);
-    if (result == PARSE_WRONG) return fail(CODE_USAGE, "%s", sentence);
+    if (result == PARSE_WRONG) return complain(CODE_USAGE, "%s", sentence);
     if (result == PARSE_HELP) manual_print_program_help(stdout, program_groups);
     else if (s.version.value)
         printf("lvsa %s\n%spng: %s\n", lvsa_version(), lvsa_build_info(), PNG_LINE);
@@ -89,11 +91,12 @@ static exit_code unknown_command(int argc, char **argv)
         if (length > 0 && (size_t)length < sizeof known - used) used += (size_t)length;
     }
     if (both.best)
-        return fail(CODE_USAGE, "unknown command \"%s\"; did you mean %s?", typed, both.best);
-    if (used) return fail(CODE_USAGE, "unknown command \"%s\"; %s is wanted", typed, known);
+        return complain(CODE_USAGE, "unknown command \"%s\"; did you mean %s?", typed, both.best);
+    if (used) return complain(CODE_USAGE, "unknown command \"%s\"; %s is wanted", typed, known);
     if (one.best)
-        return fail(CODE_USAGE, "unknown command \"%.60s\"; did you mean %s?", argv[0], one.best);
-    return fail(CODE_USAGE, "unknown command \"%.60s\"; --help lists all", argv[0]);
+        return complain(CODE_USAGE, "unknown command \"%.60s\"; did you mean %s?", argv[0],
+                        one.best);
+    return complain(CODE_USAGE, "unknown command \"%.60s\"; --help lists all", argv[0]);
 }
 
 static exit_code run_command(const command *c, int argc, char **argv)
@@ -102,11 +105,11 @@ static exit_code run_command(const command *c, int argc, char **argv)
     snprintf(name, sizeof name, "lvsa %s", c->name);
     talk_begin(name, TALK_NORMAL);
     void *settings = calloc(1, c->settings_size);
-    if (!settings) return fail(CODE_MEMORY, "%zu bytes don't fit in memory", c->settings_size);
+    if (!settings) return complain(CODE_MEMORY, "%zu bytes don't fit in memory", c->settings_size);
 
     exit_code code = CODE_DONE;
     switch (options_parse(settings, c->groups, argc, argv, sentence, sizeof sentence)) {
-    case PARSE_WRONG: code = fail(CODE_USAGE, "%s", sentence); break;
+    case PARSE_WRONG: code = complain(CODE_USAGE, "%s", sentence); break;
     case PARSE_HELP: manual_print_command_help(stdout, c); break;
     case PARSE_RUN: {
         const common_settings *s = settings;
@@ -129,12 +132,21 @@ static exit_code finish(exit_code code)
     bool failed = fflush(stdout) != 0;
     const char *reason = failed ? strerror(errno) : "a write failed";
     if (!failed && !ferror(stdout)) return code;
-    fail(CODE_FAILED, "the output couldn't be written: %s", reason);
+    complain(CODE_FAILED, "the output couldn't be written: %s", reason);
     return code == CODE_DONE ? CODE_FAILED : code;
+}
+
+/* A file that is opened later must not become stdout or stderr because that was closed. What takes
+ * its place can only be read, so that writing to it still fails. */
+static void occupy_closed_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;
 }
 
 int main(int argc, char **argv)
 {
+    occupy_closed_files();
     signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like a full disk */
     if (argc < 2) {
         manual_print_program_help(stderr, program_groups);

@@ -52,7 +52,7 @@ exit_code mask_print(FILE *out, const lvsa_plan *plan)
     const lvsa_window *windows = lvsa_plan_get_windows(plan);
     const int32_t *attended = lvsa_plan_get_attended(plan);
     unsigned char *row = malloc((size_t)frames);
-    if (!row) return fail(CODE_MEMORY, "a mask of %d frames doesn't fit in memory", frames);
+    if (!row) return complain(CODE_MEMORY, "a mask of %d frames doesn't fit in memory", frames);
 
     const int label = snprintf(NULL, 0, "%d", frames - 1);
     fprintf(out, "%*s ", label, "");
@@ -218,8 +218,8 @@ static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
     const lvsa_plan_info info = info_of(plan);
     const int frames = info.latent_frames;
     if (frames > PNG_MOST_FRAMES)
-        return fail(CODE_USAGE, "a .png of %d frames: %d at most; write a .svg", frames,
-                    PNG_MOST_FRAMES);
+        return complain(CODE_USAGE, "a .png of %d frames: %d at most; write a .svg", frames,
+                        PNG_MOST_FRAMES);
 
     bitmap b = {.cell = frames < PNG_PLOT ? PNG_PLOT / frames : 1};
     b.plot = b.cell * frames;
@@ -236,9 +236,10 @@ static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
                            .format = PNG_FORMAT_RGB_COLORMAP,
                            .colormap_entries = COLOURS};
         if (!png_image_write_to_stdio(&image, out, 0, b.pixels, b.edge, palette))
-            code = fail(CODE_FAILED, "the .png couldn't be written: %s", image.message);
+            code = complain(CODE_FAILED, "the .png couldn't be written: %s", image.message);
     } else {
-        code = fail(CODE_MEMORY, "a .png of %d x %d pixels doesn't fit in memory", b.edge, b.edge);
+        code =
+            complain(CODE_MEMORY, "a .png of %d x %d pixels doesn't fit in memory", b.edge, b.edge);
     }
     free(cells);
     free(b.pixels);
@@ -250,7 +251,7 @@ static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
 static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
 {
     (void)out, (void)plan, (void)title;
-    return fail(CODE_FAILED, "this program was built without libpng; write a .svg");
+    return complain(CODE_FAILED, "this program was built without libpng; write a .svg");
 }
 
 #endif
@@ -262,19 +263,21 @@ exit_code mask_format_of(mask_format *out, const char *path)
     const char *dot = strrchr(path, '.');
     if (dot && strcmp(dot, ".svg") == 0) *out = MASK_SVG;
     else if (dot && strcmp(dot, ".png") == 0) *out = MASK_PNG;
-    else return fail(CODE_USAGE, "--mask-out %s: a path that ends in .svg or .png is wanted", path);
+    else
+        return complain(CODE_USAGE, "--mask-out %s: a path that ends in .svg or .png is wanted",
+                        path);
     return CODE_DONE;
 }
 
 exit_code mask_write(const char *path, mask_format format, const lvsa_plan *plan, const char *title)
 {
     FILE *file = fopen(path, "wb");
-    if (!file) return fail(CODE_FAILED, "%s: %s", path, strerror(errno));
+    if (!file) return complain(CODE_FAILED, "%s: %s", path, strerror(errno));
     exit_code code =
         format == MASK_SVG ? write_svg(file, plan, title) : write_png(file, plan, title);
     bool failed = ferror(file) != 0;
     errno = 0;
     if ((fclose(file) != 0 || failed) && code == CODE_DONE)
-        code = fail(CODE_FAILED, "%s: %s", path, errno ? strerror(errno) : "a write failed");
+        code = complain(CODE_FAILED, "%s: %s", path, errno ? strerror(errno) : "a write failed");
     return code;
 }

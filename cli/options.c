@@ -234,7 +234,8 @@ static bool read_valued(parser *p, match m, const char *name, const char *value,
     if (!value) value = take_word(rest);
     if (!value) return wrong(p, "%s: %s is missing after it", name, m.option->value);
     char shown[NAME_MAX_LENGTH + SHOWN_MAX + 4];
-    snprintf(shown, sizeof shown, "%.*s %.*s", NAME_MAX_LENGTH, name, SHOWN_MAX, value);
+    snprintf(shown, sizeof shown, "%.*s %.*s", NAME_MAX_LENGTH, name, SHOWN_MAX,
+             *value ? value : "\"\"");
     return read_value(p, m, shown, value, FROM_FLAG);
 }
 
@@ -251,8 +252,6 @@ static bool read_long(parser *p, const char *word, words *rest, bool *help)
     match m = find_long(p, name + 2);
     if (!m.option) return unknown_option(p, name + 2);
     if (takes_value(m.option)) return read_valued(p, m, name, equals ? equals + 1 : NULL, rest);
-    if (equals && m.option->type == OPTION_FLAG)
-        return wrong(p, "%s takes no value; --no-%s is its opposite", name, m.option->name);
     if (equals) return wrong(p, "%s takes no value", name);
     if (m.option->type == OPTION_HELP) *help = true;
     else *(int_setting *)m.setting = (int_setting){FROM_FLAG, !m.negated};

@@ -96,6 +96,7 @@ static const option_group plan_groups[] = {
 typedef struct request {
     lvsa_plan_options options;
     lvsa_geometry geometry;      /* family NULL: none, all is said in latent units */
+    bool assumed;                /* the geometry: nobody named the model */
     int heads, head_dim, layers; /* layers 0: unknown */
 } request;
 
@@ -105,8 +106,8 @@ static exit_code pixel_counts(bool *out, origin pixel, const char *pixel_name, o
 {
     *out = pixel > latent;
     if (pixel == FROM_FLAG && latent == FROM_FLAG)
-        return fail(CODE_USAGE, "%s and %s say the same thing in two units; give one", pixel_name,
-                    latent_name);
+        return complain(CODE_USAGE, "%s and %s say the same thing in two units; give one",
+                        pixel_name, latent_name);
     return CODE_DONE;
 }
 
@@ -115,15 +116,14 @@ static exit_code find_geometry(request *r, const plan_settings *s)
     const pixel_settings *p = &s->pixel;
     r->geometry = (lvsa_geometry){.size = sizeof r->geometry};
     if (p->model.value && p->family.from)
-        return fail(CODE_USAGE, "--model and --family both name the model; give one");
-    if (p->model.value) return fail_status(lvsa_geometry_from_model(&r->geometry, p->model.value));
+        return complain(CODE_USAGE, "--model and --family both name the model; give one");
+    if (p->model.value)
+        return complain_status(lvsa_geometry_from_model(&r->geometry, p->model.value));
     if (!p->family.from && !p->frames.from && !p->height.from && !p->width.from) return CODE_DONE;
 
     const char *family = p->family.from ? lvsa_family_name(p->family.value) : DEFAULT_FAMILY;
-    TRY(fail_status(lvsa_geometry_from_family(&r->geometry, family)));
-    if (!p->family.from)
-        note(TALK_NORMAL, "assumed --family %s, trained on %d latent frames", family,
-             r->geometry.reference_latent_frames);
+    TRY(complain_status(lvsa_geometry_from_family(&r->geometry, family)));
+    r->assumed = !p->family.from;
     return CODE_DONE;
 }
 
@@ -142,17 +142,17 @@ static exit_code find_sizes(request *r, const plan_settings *s)
     const bool latent_frames = s->latent.latent_frames.from && !frames_count;
     const bool patches = s->latent.patches.from && !edges_count;
     if (!g->family && !latent_frames)
-        return fail(CODE_USAGE, "how long is the video? Give --num-frames, --latent-frames, "
-                                "--family or --model");
+        return complain(CODE_USAGE, "how long is the video? Give --num-frames, --latent-frames, "
+                                    "--family or --model");
     if (!g->family && !patches)
-        return fail(CODE_USAGE, "how large is a frame? Give --patches-per-frame, --height and "
-                                "--width, --family or --model");
+        return complain(CODE_USAGE, "how large is a frame? Give --patches-per-frame, --height and "
+                                    "--width, --family or --model");
     if (!g->family) return CODE_DONE;
 
     int frames = p->frames.from ? p->frames.value : g->frames, used, latent, all;
-    TRY(fail_status(lvsa_geometry_latent(&latent, &all, &used, g, frames,
-                                         p->height.from ? p->height.value : g->height,
-                                         p->width.from ? p->width.value : g->width)));
+    TRY(complain_status(lvsa_geometry_latent(&latent, &all, &used, g, frames,
+                                             p->height.from ? p->height.value : g->height,
+                                             p->width.from ? p->width.value : g->width)));
     if (!latent_frames) r->options.latent_frames = latent;
     if (!patches) r->options.patches_per_frame = all;
     if (!latent_frames && used != frames)
@@ -166,8 +166,8 @@ static int to_latent(const request *r, const char *name, int frames)
 {
     int factor = r->geometry.family ? r->geometry.temporal_factor : USUAL_FACTOR;
     if (frames % factor != 0)
-        note(TALK_NORMAL, "%s %d: cut to %d, which is %d latent frames", name, frames,
-             frames / factor * factor, frames / factor);
+        note(TALK_NORMAL, "%s %d: cut to %d, %d latent", name, frames, frames / factor * factor,
+             frames / factor);
     return frames / factor;
 }
 
@@ -187,10 +187,11 @@ static exit_code find_interval(request *r, const plan_settings *s)
     } else if (pixel || !latent->from) {
         r->options.keyframe_interval = to_latent(r, "--key-frame-interval", p->interval.value);
         if (p->interval.value > 0 && r->options.keyframe_interval == 0)
-            return fail(CODE_USAGE,
-                        "--key-frame-interval %d: less than one latent frame; give 4 or more, or 0 "
-                        "for no keyframes",
-                        p->interval.value);
+            return complain(
+                CODE_USAGE,
+                "--key-frame-interval %d: less than one latent frame; give 4 or more, or 0 "
+                "for no keyframes",
+                p->interval.value);
     }
     return CODE_DONE;
 }
@@ -211,11 +212,13 @@ static exit_code find_pattern(request *r, const plan_settings *s)
     if (!s->latent.reference.from)
         r->options.reference_latent_frames = r->geometry.reference_latent_frames;
     if (r->options.keyframe_interval == LVSA_INTERVAL_AUTO && !r->options.reference_latent_frames)
-        return fail(CODE_USAGE,
-                    "how long were the training videos? Give --reference-latent-frames (Wan 21, "
-                    "HunyuanVideo 33), --family or --model, or an interval");
+        return complain(
+            CODE_USAGE,
+            "how long were the training videos? Give --reference-latent-frames (Wan 21, "
+            "HunyuanVideo 33), --family or --model, or an interval");
     if (s->output.step.from && s->latent.rotation.from)
-        return fail(CODE_USAGE, "--step and --rotation-offset both move the keyframes; give one");
+        return complain(CODE_USAGE,
+                        "--step and --rotation-offset both move the keyframes; give one");
     return CODE_DONE;
 }
 
@@ -239,6 +242,9 @@ static exit_code understand(request *r, const plan_settings *s)
 static void talk_about(const request *r, const lvsa_plan *plan, const lvsa_plan_info *i)
 {
     const int frames = i->latent_frames, reference = r->options.reference_latent_frames;
+    if (r->assumed)
+        note(TALK_NORMAL, "assumed --family %s, trained on %d latent frames", r->geometry.family,
+             r->geometry.reference_latent_frames);
     if (reference)
         say(TALK_NORMAL,
             "[LVSA] reference_latent_frames=%d  target_latent_frames=%d  extension_ratio=%.2fx",
@@ -342,7 +348,7 @@ static void print_real(const char *key, double value)
 static exit_code compact(int *used, int32_t *indices, int64_t pairs, int frames)
 {
     int32_t *place = calloc((size_t)frames, sizeof *place);
-    if (!place) return fail(CODE_MEMORY, "a list of %d frames doesn't fit in memory", frames);
+    if (!place) return complain(CODE_MEMORY, "a list of %d frames doesn't fit in memory", frames);
     for (int64_t i = 0; i < pairs; i++) place[indices[i]] = 1;
     *used = 0;
     for (int f = 0; f < frames; f++)
@@ -376,14 +382,14 @@ static void print_object(const request *r, const lvsa_plan *plan, const lvsa_pla
 static exit_code print_json(const request *r, const lvsa_plan *plan, const lvsa_plan_info *i)
 {
     if (i->attended_sum > INT32_MAX)
-        return fail(CODE_USAGE, "--json of %lld pairs of frames: %d at most; use fewer frames",
-                    (long long)i->attended_sum, INT32_MAX);
+        return complain(CODE_USAGE, "--json of %lld pairs of frames: %d at most; use fewer frames",
+                        (long long)i->attended_sum, INT32_MAX);
     int32_t *indptr = calloc((size_t)i->latent_frames + 1, sizeof *indptr);
     int32_t *indices = calloc((size_t)i->attended_sum, sizeof *indices);
     exit_code code = indptr && indices
                          ? CODE_DONE
-                         : fail(CODE_MEMORY, "%lld pairs of frames don't fit in memory",
-                                (long long)i->attended_sum);
+                         : complain(CODE_MEMORY, "%lld pairs of frames don't fit in memory",
+                                    (long long)i->attended_sum);
     int used = 0;
     if (code == CODE_DONE) {
         lvsa_plan_write_csr(plan, indptr, indices);
@@ -408,7 +414,7 @@ static exit_code show(const request *r, const plan_settings *s, const lvsa_plan 
                       mask_format format)
 {
     lvsa_plan_info info = {.size = sizeof info};
-    TRY(fail_status(lvsa_plan_get_info(&info, plan)));
+    TRY(complain_status(lvsa_plan_get_info(&info, plan)));
     talk_about(r, plan, &info);
 
     if (s->output.json.value) TRY(print_json(r, plan, &info));
@@ -432,7 +438,7 @@ static exit_code run_plan(const void *settings)
     const plan_settings *s = settings;
     mask_format format = MASK_SVG;
     if (s->output.json.value && s->output.mask.value)
-        return fail(CODE_USAGE, "--json and --mask both print; draw with --mask-out");
+        return complain(CODE_USAGE, "--json and --mask both print; draw with --mask-out");
     if (s->output.mask_out.value) TRY(mask_format_of(&format, s->output.mask_out.value));
     request r;
     TRY(understand(&r, s));
@@ -441,7 +447,7 @@ static exit_code run_plan(const void *settings)
     lvsa_status status = lvsa_plan_create(&plan, &r.options);
     if (status == LVSA_OK && s->output.step.from)
         status = lvsa_plan_set_step(plan, s->output.step.value);
-    exit_code code = status == LVSA_OK ? show(&r, s, plan, format) : fail_status(status);
+    exit_code code = status == LVSA_OK ? show(&r, s, plan, format) : complain_status(status);
     lvsa_plan_free(&plan);
     return code;
 }

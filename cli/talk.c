@@ -38,7 +38,7 @@ void note(talk_level level, const char *format, ...)
     va_end(args);
 }
 
-exit_code fail(exit_code code, const char *format, ...)
+exit_code complain(exit_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -63,7 +63,7 @@ static exit_code code_of(lvsa_status status)
     return CODE_FAILED;
 }
 
-exit_code fail_status(lvsa_status status)
+exit_code complain_status(lvsa_status status)
 {
-    return status == LVSA_OK ? CODE_DONE : fail(code_of(status), "%s", lvsa_last_error());
+    return status == LVSA_OK ? CODE_DONE : complain(code_of(status), "%s", lvsa_last_error());
 }

@@ -24,11 +24,11 @@ void say(talk_level level, const char *format, ...) __attribute__((format(printf
 void note(talk_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "NAME: sentence", whatever the level. Returns the code, so that a failure is one statement. */
-exit_code fail(exit_code code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+exit_code complain(exit_code code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same with the library's sentence and the code that belongs to its status; CODE_DONE and no
  * sentence for LVSA_OK. */
-exit_code fail_status(lvsa_status status);
+exit_code complain_status(lvsa_status status);
 
 #define TRY(call)                                                                                  \
     do {                                                                                           \

@@ -66,7 +66,7 @@ static lvsa_status load_part(json_t **out, char *path, size_t size, const char *
 {
     int length = snprintf(path, size, "%s/%s", directory, file);
     if (length < 0 || (size_t)length >= size)
-        return lv_fail(LVSA_ERR_IO, "%s: the path is longer than %zu bytes", directory, size);
+        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is longer than %zu bytes", directory, size);
     return lv_json_load(out, path);
 }
 
