@@ -1,4 +1,5 @@
-/* fuzz_safetensors.c: any bytes as a file of tensors: a sentence, or views that stay inside the bytes. */
+/* fuzz_safetensors.c: any bytes as a file of tensors: a sentence, or views that stay inside the
+ * bytes. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

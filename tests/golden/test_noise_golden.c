@@ -16,8 +16,8 @@ enum { MOST = 16 * 9 * 16 * 16, KEPT_EVERY = 97, SMALL = 1000 };
 static double worst, worst_scalar;
 static size_t compared, equal;
 
-static void compare(const lv_safetensors *f, const char *name, const float *have, size_t count, size_t every,
-                    double *largest)
+static void compare(const lv_safetensors *f, const char *name, const float *have, size_t count,
+                    size_t every, double *largest)
 {
     const lv_tensor_entry *e = lv_safetensors_find(f, name);
     if (!e || e->dtype != LVSA_F32 || e->count != (count + every - 1) / every)
@@ -26,8 +26,8 @@ static void compare(const lv_safetensors *f, const char *name, const float *have
     for (size_t i = 0; i < e->count; i++) {
         double difference = fabs((double)have[i * every] - (double)want[i]);
         if (!(difference <= 1e-6))
-            fail_msg("%s: number %zu is %.9g, %.9g wanted", name, i * every, (double)have[i * every],
-                     (double)want[i]);
+            fail_msg("%s: number %zu is %.9g, %.9g wanted", name, i * every,
+                     (double)have[i * every], (double)want[i]);
         if (difference > *largest) *largest = difference;
         compared++, equal += have[i * every] == want[i];
     }
@@ -46,7 +46,8 @@ static void matches_torch(void **state)
             snprintf(name, sizeof name, "%llu.%zu", (unsigned long long)seeds[s], sizes[n]);
             lv_noise_seed(&noise, seeds[s]);
             lv_noise_fill(&noise, x, sizes[n]);
-            compare(f, name, x, sizes[n], sizes[n] > SMALL ? KEPT_EVERY : 1, sizes[n] < 16 ? &worst_scalar : &worst);
+            compare(f, name, x, sizes[n], sizes[n] > SMALL ? KEPT_EVERY : 1,
+                    sizes[n] < 16 ? &worst_scalar : &worst);
         }
     lv_noise_seed(&noise, 3);
     lv_noise_fill(&noise, x, 3);
@@ -55,11 +56,12 @@ static void matches_torch(void **state)
     lv_noise_fill(&noise, x + 27, 16);
     compare(f, "sequence", x, 43, 1, &worst);
     lv_safetensors_close(&f);
-    print_message("within %.2g (fewer than 16 numbers: %.2g); %zu of %zu have the same bits\n", worst, worst_scalar,
-                  equal, compared);
+    print_message("within %.2g (fewer than 16 numbers: %.2g); %zu of %zu have the same bits\n",
+                  worst, worst_scalar, equal, compared);
 }
 
-/* A seed's upper half doesn't count, as in torch; a copy of a generator goes on as the generator does. */
+/* A seed's upper half doesn't count, as in torch; a copy of a generator goes on as the generator
+ * does. */
 static void seeds_and_copies(void **state)
 {
     (void)state;
@@ -95,7 +97,8 @@ static void is_normal(void **state)
         double square = (double)x[i] * (double)x[i];
         sum += (double)x[i], squares += square, fourths += square * square;
     }
-    assert_float_equal((float)(sum / COUNT), 0.0f, 0.005f); /* five deviations: sqrt(1, 2, 96)/1024 each */
+    assert_float_equal((float)(sum / COUNT), 0.0f,
+                       0.005f); /* five deviations: sqrt(1, 2, 96)/1024 each */
     assert_float_equal((float)(squares / COUNT), 1.0f, 0.007f);
     assert_float_equal((float)(fourths / COUNT), 3.0f, 0.05f);
     free(x);
@@ -103,7 +106,8 @@ static void is_normal(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(matches_torch), cmocka_unit_test(seeds_and_copies),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(matches_torch),
+                                       cmocka_unit_test(seeds_and_copies),
                                        cmocka_unit_test(is_normal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

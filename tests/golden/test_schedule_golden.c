@@ -1,4 +1,5 @@
-/* test_schedule_golden.c: levels, timesteps and whole trajectories against diffusers' schedulers. */
+/* test_schedule_golden.c: levels, timesteps and whole trajectories against diffusers'
+ * schedulers. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,8 @@ static const float *find(const lv_safetensors *f, const char *name, const char *
     char whole[128];
     snprintf(whole, sizeof whole, "%s%s", name, part);
     const lv_tensor_entry *e = lv_safetensors_find(f, whole);
-    if (!e || e->count != count || e->dtype != LVSA_F32) fail_msg("golden tensor %s isn't right", whole);
+    if (!e || e->count != count || e->dtype != LVSA_F32)
+        fail_msg("golden tensor %s isn't right", whole);
     return e->data;
 }
 
@@ -51,7 +53,8 @@ typedef struct worst {
 static void check_levels(worst *w, const lv_schedule *s, const lv_safetensors *f, const char *name)
 {
     size_t n = (size_t)lv_schedule_steps(s);
-    const float *sigmas = find(f, name, "sigmas", n + 1), *timesteps = find(f, name, "timesteps", n);
+    const float *sigmas = find(f, name, "sigmas", n + 1),
+                *timesteps = find(f, name, "timesteps", n);
     for (size_t i = 0; i <= n; i++) {
         int64_t distance = ulps(lv_schedule_get_sigmas(s)[i], sigmas[i]);
         if (distance > w->sigma_ulps) w->sigma_ulps = distance;
@@ -59,14 +62,15 @@ static void check_levels(worst *w, const lv_schedule *s, const lv_safetensors *f
     }
     for (size_t i = 0; i < n; i++)
         if (ulps(lv_schedule_get_timesteps(s)[i], timesteps[i]) > 1)
-            fail_msg("%s: timestep %zu is %.9g, %.9g wanted", name, i, (double)lv_schedule_get_timesteps(s)[i],
-                     (double)timesteps[i]);
+            fail_msg("%s: timestep %zu is %.9g, %.9g wanted", name, i,
+                     (double)lv_schedule_get_timesteps(s)[i], (double)timesteps[i]);
 }
 
 static void check_trajectory(worst *w, lv_schedule *s, const lv_safetensors *f, const char *name)
 {
     size_t n = (size_t)lv_schedule_steps(s);
-    const float *target = find(f, "", "target", ELEMENTS), *wanted = find(f, name, "x", n * ELEMENTS);
+    const float *target = find(f, "", "target", ELEMENTS),
+                *wanted = find(f, name, "x", n * ELEMENTS);
     float x[ELEMENTS], v[ELEMENTS];
     memcpy(x, find(f, "", "start", ELEMENTS), sizeof x);
     for (size_t i = 0; i < n; i++, wanted += ELEMENTS) {
@@ -113,8 +117,8 @@ static void matches_diffusers(void **state)
                 check_trajectory(&w, s, f, name);
                 lv_schedule_free(&s);
             }
-        print_message("%s: %d cases, sigmas within %ld ulps, x within %.2g (%s)\n", kinds[k].name, cases,
-                      (long)w.sigma_ulps, w.x, w.where);
+        print_message("%s: %d cases, sigmas within %ld ulps, x within %.2g (%s)\n", kinds[k].name,
+                      cases, (long)w.sigma_ulps, w.x, w.where);
     }
     lv_safetensors_close(&f);
 }

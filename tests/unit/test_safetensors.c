@@ -15,7 +15,7 @@
 
 static const char golden[] = GOLDEN_DIR "/safetensors/single/model.safetensors";
 
-/* ---- reading what the Python package wrote ---------------------------------------------------------- */
+/* ---- reading what the Python package wrote --------------------------------------------------- */
 
 static float element(const lv_tensor_entry *e, size_t i)
 {
@@ -29,7 +29,8 @@ static float element(const lv_tensor_entry *e, size_t i)
     return e->dtype == LVSA_F16 ? lv_f16_to_f32(half) : lv_bf16_to_f32(half);
 }
 
-static void check_ramp(const lv_safetensors *f, const char *name, lvsa_dtype dtype, const char *shape)
+static void check_ramp(const lv_safetensors *f, const char *name, lvsa_dtype dtype,
+                       const char *shape)
 {
     char text[LV_SHAPE_TEXT];
     const lv_tensor_entry *e = lv_safetensors_find(f, name);
@@ -70,7 +71,7 @@ static void golden_file(void **state)
     lv_safetensors_close(&f);
 }
 
-/* ---- hostile files ---------------------------------------------------------------------------------- */
+/* ---- hostile files --------------------------------------------------------------------------- */
 
 enum { CRAFT_BYTES = 8192 };
 
@@ -85,57 +86,69 @@ static size_t craft(unsigned char *bytes, const char *header, size_t data)
     return 8 + length + data;
 }
 
+static const struct {
+    const char *header;
+    size_t data;
+    const char *words;
+} header_cases[] = {
+    {"", 0, "header"},
+    {"[1]", 0, "no JSON object"},
+    {"{\"a\":", 0, "header, byte"},
+    {"{\"a\":1}", 0, "tensor a isn't described by an object"},
+    {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype \"\""},
+    {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype \"F33\""},
+    {"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype"},
+    {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "no \"shape\""},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "dimension 0"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "dimension 0"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+     "9 dimensions"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4,
+     "memory"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,4]}}", 4,
+     "memory"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,4]}}", 4,
+     "isn't ["},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4,
+     "header, byte"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "data_offsets"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "data_offsets"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "data_offsets"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "data_offsets"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "data_offsets"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 3, "truncated"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,9223372036854775807]}}", 4,
+     "truncated"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, "damaged"},
+    {"{}", 1, "damaged"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,5]}}", 5,
+     "5 bytes of data, which isn't [1]"},
+    {"{\"a\":{\"dtype\":\"F4\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "isn't [1] of F4"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}",
+     6, "tensor b begins at byte 2"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[5,9]}}",
+     9, "tensor b begins at byte 5"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+     "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+     2, "header, byte"},
+    {"{\"a\\u001b[2J\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+     "control character 0x1b"},
+    {"{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "header, byte"},
+    {"{\"a\xff\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "header, byte"},
+};
+
 static void hostile_headers(void **state)
 {
     (void)state;
-    static const struct {
-        const char *header;
-        size_t data;
-        const char *words;
-    } cases[] = {
-        {"", 0, "header"},
-        {"[1]", 0, "no JSON object"},
-        {"{\"a\":", 0, "header, byte"},
-        {"{\"a\":1}", 0, "tensor a isn't described by an object"},
-        {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype \"\""},
-        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype \"F33\""},
-        {"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype"},
-        {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "no \"shape\""},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "dimension 0"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "dimension 0"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "9 dimensions"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}", 4, "memory"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,4]}}", 4, "memory"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,4]}}", 4, "isn't ["},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, "header, byte"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 3, "truncated"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,9223372036854775807]}}", 4, "truncated"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, "damaged"},
-        {"{}", 1, "damaged"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,5]}}", 5, "5 bytes of data, which isn't [1]"},
-        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "isn't [1] of F4"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-         "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}", 6, "tensor b begins at byte 2"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-         "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[5,9]}}", 9, "tensor b begins at byte 5"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-         "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "header, byte"},
-        {"{\"a\\u001b[2J\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "control character 0x1b"},
-        {"{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "header, byte"},
-        {"{\"a\xff\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "header, byte"},
-    };
     unsigned char *bytes = malloc(CRAFT_BYTES);
     assert_non_null(bytes);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        size_t size = craft(bytes, cases[i].header, cases[i].data);
+    for (size_t i = 0; i < sizeof header_cases / sizeof header_cases[0]; i++) {
+        size_t size = craft(bytes, header_cases[i].header, header_cases[i].data);
         lv_safetensors *f = (lv_safetensors *)bytes;
         CHECK_FAILS(lv_safetensors_open_memory(&f, bytes, size, "x.safetensors"), LVSA_ERR_FORMAT,
-                    cases[i].words);
+                    header_cases[i].words);
         assert_memory_equal(lvsa_last_error(), "x.safetensors: ", 15);
         assert_null(f);
     }
@@ -147,11 +160,12 @@ static void long_name(void **state)
     (void)state;
     static char header[CRAFT_BYTES / 2];
     static unsigned char bytes[CRAFT_BYTES];
-    snprintf(header, sizeof header, "{\"%0*d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+    snprintf(header, sizeof header,
+             "{\"%0*d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
              LV_TENSOR_MAX_NAME + 1, 7);
     lv_safetensors *f;
-    CHECK_FAILS(lv_safetensors_open_memory(&f, bytes, craft(bytes, header, 1), "x"), LVSA_ERR_FORMAT,
-                "name has 513 bytes");
+    CHECK_FAILS(lv_safetensors_open_memory(&f, bytes, craft(bytes, header, 1), "x"),
+                LVSA_ERR_FORMAT, "name has 513 bytes");
 }
 
 /* Data that isn't aligned, and half-byte types whose whole is bytes, are fine. */
@@ -160,9 +174,11 @@ static void odd_but_valid(void **state)
     (void)state;
     static unsigned char bytes[CRAFT_BYTES];
     lv_safetensors *f;
-    size_t size = craft(bytes, "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-                               "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]},"
-                               "\"c\":{\"dtype\":\"F4\",\"shape\":[2,3],\"data_offsets\":[5,8]}}  ", 8);
+    size_t size = craft(bytes,
+                        "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                        "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]},"
+                        "\"c\":{\"dtype\":\"F4\",\"shape\":[2,3],\"data_offsets\":[5,8]}}  ",
+                        8);
     CHECK_OK(lv_safetensors_open_memory(&f, bytes, size, "x"));
     assert_int_equal(lv_safetensors_find(f, "c")->bytes, 3);
     assert_true(element(lv_safetensors_find(f, "b"), 0) == 0.0f);
@@ -179,18 +195,22 @@ static void hostile_sizes(void **state)
 {
     (void)state;
     lv_safetensors *f;
-    static const unsigned char huge[12] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '{', '}'};
+    static const unsigned char huge[12] = {0xff, 0xff, 0xff, 0xff, 0xff,
+                                           0xff, 0xff, 0xff, '{',  '}'};
     static const unsigned char limit[12] = {0x01, 0xe1, 0xf5, 0x05}; /* 100,000,001 */
     static const unsigned char longer[12] = {5, 0, 0, 0, 0, 0, 0, 0, '{', '}', ' ', ' '};
     CHECK_FAILS(lv_safetensors_open_memory(&f, NULL, 0, "x"), LVSA_ERR_FORMAT, "x: 0 bytes");
     CHECK_FAILS(lv_safetensors_open_memory(&f, huge, 7, "x"), LVSA_ERR_FORMAT, "7 bytes");
-    CHECK_FAILS(lv_safetensors_open_memory(&f, huge, 12, "x"), LVSA_ERR_FORMAT, "18446744073709551615");
-    CHECK_FAILS(lv_safetensors_open_memory(&f, limit, 12, "x"), LVSA_ERR_FORMAT, "100000001 bytes; at most");
+    CHECK_FAILS(lv_safetensors_open_memory(&f, huge, 12, "x"), LVSA_ERR_FORMAT,
+                "18446744073709551615");
+    CHECK_FAILS(lv_safetensors_open_memory(&f, limit, 12, "x"), LVSA_ERR_FORMAT,
+                "100000001 bytes; at most");
     CHECK_FAILS(lv_safetensors_open_memory(&f, longer, 12, "x"), LVSA_ERR_FORMAT, "truncated");
     assert_null(f);
 
     const char *pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
-    CHECK_FAILS(lv_safetensors_open_memory(&f, pointer, strlen(pointer), "x"), LVSA_ERR_FORMAT, "git lfs pull");
+    CHECK_FAILS(lv_safetensors_open_memory(&f, pointer, strlen(pointer), "x"), LVSA_ERR_FORMAT,
+                "git lfs pull");
 }
 
 /* Every way to cut the golden file short is noticed. */
@@ -222,7 +242,7 @@ static void no_file(void **state)
     CHECK_FAILS(lv_safetensors_open(&f, scratch_write("empty", "", 0)), LVSA_ERR_FORMAT, "0 bytes");
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static const float singles[6] = {1.0f, -2.0f, 3.5f, 0.0f, 1e-30f, 6e30f};
 static const uint16_t halves[3] = {0x3c00, 0x7bff, 0x8001};
@@ -255,7 +275,8 @@ static void check_outs(const char *path)
         if (e->bytes) assert_memory_equal(e->data, outs[i].data, e->bytes);
         assert_int_equal((uintptr_t)e->data % lv_dtype_bytes(e->dtype), 0);
     }
-    /* The 4-byte types come first, whatever their place in the call: data begins at a multiple of 64. */
+    /* The 4-byte types come first, whatever their place in the call: data begins at a multiple of
+     * 64. */
     assert_int_equal((uintptr_t)lv_safetensors_find(f, outs[1].name)->data % 64, 0);
     assert_string_equal(lv_safetensors_get_note(f, "step"), "12");
     assert_string_equal(lv_safetensors_get_note(f, "prompt"), "a \"cat\"\n");
@@ -302,7 +323,7 @@ static void write_failures(void **state)
     assert_int_equal(rmdir(scratch_path("w")), 0);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int countdown;
 
@@ -336,11 +357,11 @@ static void allocation_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_file),     cmocka_unit_test(hostile_headers),
-        cmocka_unit_test(long_name),       cmocka_unit_test(odd_but_valid),
-        cmocka_unit_test(hostile_sizes),   cmocka_unit_test(truncated_anywhere),
-        cmocka_unit_test(no_file),         cmocka_unit_test(round_trip),
-        cmocka_unit_test(write_failures),  cmocka_unit_test(allocation_failure),
+        cmocka_unit_test(golden_file),    cmocka_unit_test(hostile_headers),
+        cmocka_unit_test(long_name),      cmocka_unit_test(odd_but_valid),
+        cmocka_unit_test(hostile_sizes),  cmocka_unit_test(truncated_anywhere),
+        cmocka_unit_test(no_file),        cmocka_unit_test(round_trip),
+        cmocka_unit_test(write_failures), cmocka_unit_test(allocation_failure),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -1,5 +1,5 @@
-/* test_schedule.c: options, settings files, the order of steps and saved states; the numbers are checked in
- * golden/test_schedule_golden.c. */
+/* test_schedule.c: options, settings files, the order of steps and saved states; the numbers are
+ * checked in golden/test_schedule_golden.c. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static void start(float *x)
     for (int j = 0; j < COUNT; j++) x[j] = (float)(j % 7) - 3.0f;
 }
 
-/* ---- levels ----------------------------------------------------------------------------------------- */
+/* ---- levels ---------------------------------------------------------------------------------- */
 
 static void levels_fall(void **state)
 {
@@ -54,11 +54,14 @@ static void levels_fall(void **state)
             for (int i = 0; i < steps; i++) {
                 assert_true(sigmas[i + 1] < sigmas[i]);
                 const lv_step_coefficients *c = lv_schedule_get_coefficients(s, i);
-                assert_true(isfinite(c->correct_x + c->correct_last + c->correct_m[0] + c->correct_m[1]));
-                assert_true(isfinite(c->correct_m[2] + c->predict_x + c->predict_m[0] + c->predict_m[1]));
+                assert_true(
+                    isfinite(c->correct_x + c->correct_last + c->correct_m[0] + c->correct_m[1]));
+                assert_true(
+                    isfinite(c->correct_m[2] + c->predict_x + c->predict_m[0] + c->predict_m[1]));
             }
             assert_true(sigmas[steps] == 0.0f);
-            assert_true(lv_schedule_get_timesteps(s)[0] == (kind == LV_SCHEDULE_UNIPC ? 999.0f : 1000.0f));
+            assert_true(lv_schedule_get_timesteps(s)[0] ==
+                        (kind == LV_SCHEDULE_UNIPC ? 999.0f : 1000.0f));
             lv_schedule_free(&s);
         }
 }
@@ -100,7 +103,7 @@ static void refused_options(void **state)
     CHECK_FAILS(lv_schedule_create(&s, &o, 1), LVSA_ERR_ARGUMENT, "schedule 7");
 }
 
-/* ---- steps and states ------------------------------------------------------------------------------- */
+/* ---- steps and states ------------------------------------------------------------------------ */
 
 static bool refuse(size_t bytes)
 {
@@ -116,7 +119,8 @@ static void steps_in_order(void **state)
     lv_schedule *s;
     CHECK_OK(lv_schedule_create(&s, &o, COUNT));
     start(x);
-    CHECK_FAILS(lv_schedule_step(s, x, v, 1), LVSA_ERR_ARGUMENT, "denoising step 1 of 9 after 0 are done");
+    CHECK_FAILS(lv_schedule_step(s, x, v, 1), LVSA_ERR_ARGUMENT,
+                "denoising step 1 of 9 after 0 are done");
     CHECK_FAILS(lv_schedule_step(s, x, v, -1), LVSA_ERR_ARGUMENT, "in order");
     lv_mem_set_hook(refuse); /* a step allocates nothing */
     run(s, x, 0, STEPS);
@@ -159,7 +163,8 @@ static void goes_on_from_a_saved_state(void **state)
             run(a, whole, saved, STEPS);
             run(b, x, saved, STEPS);
             assert_memory_equal(x, whole, sizeof x);
-            CHECK_FAILS(lv_schedule_set_steps_done(b, STEPS + 1), LVSA_ERR_ARGUMENT, "10 denoising steps");
+            CHECK_FAILS(lv_schedule_set_steps_done(b, STEPS + 1), LVSA_ERR_ARGUMENT,
+                        "10 denoising steps");
             lv_schedule_free(&b);
             lv_schedule_free(&a);
         }
@@ -193,16 +198,17 @@ static void coefficients_say_it_all(void **state)
     lv_schedule_free(&s);
 }
 
-/* ---- scheduler_config.json -------------------------------------------------------------------------- */
+/* ---- scheduler_config.json ------------------------------------------------------------------- */
 
 #define UNIPC_START                                                                                \
-    "{\"_class_name\": \"UniPCMultistepScheduler\", \"prediction_type\": \"flow_prediction\", "     \
+    "{\"_class_name\": \"UniPCMultistepScheduler\", \"prediction_type\": \"flow_prediction\", "    \
     "\"use_flow_sigmas\": true"
 #define EULER_START "{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\""
 
 static lvsa_status read_text(lv_schedule_options *o, const char *text)
 {
-    return lv_schedule_options_from_json(o, scratch_write("scheduler_config.json", text, strlen(text)));
+    return lv_schedule_options_from_json(
+        o, scratch_write("scheduler_config.json", text, strlen(text)));
 }
 
 static void reads_settings(void **state)
@@ -210,58 +216,71 @@ static void reads_settings(void **state)
     (void)state;
     lv_schedule_options o = LV_SCHEDULE_OPTIONS_INIT;
     o.steps = 12, o.even_grid = true;
-    CHECK_OK(read_text(&o, UNIPC_START ", \"flow_shift\": 5.0, \"solver_order\": 2, \"solver_type\": \"bh2\", "
-                           "\"lower_order_final\": true, \"disable_corrector\": [], \"solver_p\": null, "
-                           "\"beta_start\": 0.0001, \"timestep_spacing\": \"linspace\"}"));
+    CHECK_OK(
+        read_text(&o, UNIPC_START
+                  ", \"flow_shift\": 5.0, \"solver_order\": 2, \"solver_type\": \"bh2\", "
+                  "\"lower_order_final\": true, \"disable_corrector\": [], \"solver_p\": null, "
+                  "\"beta_start\": 0.0001, \"timestep_spacing\": \"linspace\"}"));
     assert_int_equal(o.kind, LV_SCHEDULE_UNIPC);
-    assert_true(o.shift == 5.0 && o.order == 2 && o.train_steps == 1000 && o.steps == 12 && o.even_grid);
-    CHECK_OK(read_text(&o, EULER_START ", \"shift\": 7, \"num_train_timesteps\": 500, \"max_shift\": 1.15}"));
+    assert_true(o.shift == 5.0 && o.order == 2 && o.train_steps == 1000 && o.steps == 12 &&
+                o.even_grid);
+    CHECK_OK(read_text(&o, EULER_START
+                       ", \"shift\": 7, \"num_train_timesteps\": 500, \"max_shift\": 1.15}"));
     assert_int_equal(o.kind, LV_SCHEDULE_FLOW_EULER);
     assert_true(o.shift == 7.0 && o.train_steps == 500);
     CHECK_OK(read_text(&o, UNIPC_START "}"));
     assert_true(o.shift == 1.0 && o.order == 2);
 }
 
+static const struct {
+    const char *text;
+    lvsa_status status;
+    const char *words;
+} setting_cases[] = {
+    {"{}", LVSA_ERR_UNSUPPORTED, "\"_class_name\" is \"\""},
+    {"{\"_class_name\": \"DDIMScheduler\"}", LVSA_ERR_UNSUPPORTED, "is \"DDIMScheduler\"; UniPC"},
+    {"{\"_class_name\": 3}", LVSA_ERR_FORMAT, "\"_class_name\" is an integer"},
+    {"{\"_class_name\": \"UniPCMultistepScheduler\"}", LVSA_ERR_UNSUPPORTED,
+     "\"prediction_type\" is \"epsilon\""},
+    {"{\"_class_name\": \"UniPCMultistepScheduler\", \"prediction_type\": \"flow_prediction\"}",
+     LVSA_ERR_UNSUPPORTED, "\"use_flow_sigmas\" is false; only true"},
+    {UNIPC_START ", \"use_karras_sigmas\": true}", LVSA_ERR_UNSUPPORTED,
+     "\"use_karras_sigmas\" is true"},
+    {UNIPC_START ", \"use_beta_sigmas\": true}", LVSA_ERR_UNSUPPORTED, "\"use_beta_sigmas\""},
+    {UNIPC_START ", \"use_exponential_sigmas\": true}", LVSA_ERR_UNSUPPORTED,
+     "\"use_exponential_sigmas\""},
+    {UNIPC_START ", \"use_dynamic_shifting\": true}", LVSA_ERR_UNSUPPORTED,
+     "\"use_dynamic_shifting\""},
+    {UNIPC_START ", \"solver_order\": 3}", LVSA_ERR_UNSUPPORTED, "\"solver_order\" is 3"},
+    {UNIPC_START ", \"solver_order\": 0}", LVSA_ERR_FORMAT, "\"solver_order\" is 0"},
+    {UNIPC_START ", \"solver_type\": \"bh1\"}", LVSA_ERR_UNSUPPORTED, "\"solver_type\" is \"bh1\""},
+    {UNIPC_START ", \"predict_x0\": false}", LVSA_ERR_UNSUPPORTED, "\"predict_x0\""},
+    {UNIPC_START ", \"lower_order_final\": false}", LVSA_ERR_UNSUPPORTED, "\"lower_order_final\""},
+    {UNIPC_START ", \"thresholding\": true}", LVSA_ERR_UNSUPPORTED, "\"thresholding\""},
+    {UNIPC_START ", \"final_sigmas_type\": \"sigma_min\"}", LVSA_ERR_UNSUPPORTED,
+     "\"final_sigmas_type\""},
+    {UNIPC_START ", \"disable_corrector\": [0]}", LVSA_ERR_UNSUPPORTED, "\"disable_corrector\""},
+    {UNIPC_START ", \"solver_p\": {}}", LVSA_ERR_UNSUPPORTED, "\"solver_p\""},
+    {UNIPC_START ", \"shift_terminal\": 0.1}", LVSA_ERR_UNSUPPORTED, "\"shift_terminal\""},
+    {UNIPC_START ", \"flow_shift\": 0}", LVSA_ERR_FORMAT, "\"flow_shift\" is 0"},
+    {UNIPC_START ", \"flow_shift\": \"3\"}", LVSA_ERR_FORMAT, "\"flow_shift\" is a string"},
+    {UNIPC_START ", \"num_train_timesteps\": 1}", LVSA_ERR_FORMAT, "\"num_train_timesteps\" is 1"},
+    {EULER_START ", \"invert_sigmas\": true}", LVSA_ERR_UNSUPPORTED, "\"invert_sigmas\""},
+    {EULER_START ", \"stochastic_sampling\": true}", LVSA_ERR_UNSUPPORTED,
+     "\"stochastic_sampling\""},
+    {EULER_START ", \"use_dynamic_shifting\": true}", LVSA_ERR_UNSUPPORTED,
+     "\"use_dynamic_shifting\""},
+    {EULER_START ", \"shift\": -1}", LVSA_ERR_FORMAT, "\"shift\" is -1"},
+    {"[", LVSA_ERR_FORMAT, "scheduler_config.json: line 1"},
+};
+
 static void refused_settings(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        lvsa_status status;
-        const char *words;
-    } cases[] = {
-        {"{}", LVSA_ERR_UNSUPPORTED, "\"_class_name\" is \"\""},
-        {"{\"_class_name\": \"DDIMScheduler\"}", LVSA_ERR_UNSUPPORTED, "is \"DDIMScheduler\"; UniPC"},
-        {"{\"_class_name\": 3}", LVSA_ERR_FORMAT, "\"_class_name\" is an integer"},
-        {"{\"_class_name\": \"UniPCMultistepScheduler\"}", LVSA_ERR_UNSUPPORTED, "\"prediction_type\" is \"epsilon\""},
-        {"{\"_class_name\": \"UniPCMultistepScheduler\", \"prediction_type\": \"flow_prediction\"}",
-         LVSA_ERR_UNSUPPORTED, "\"use_flow_sigmas\" is false; only true"},
-        {UNIPC_START ", \"use_karras_sigmas\": true}", LVSA_ERR_UNSUPPORTED, "\"use_karras_sigmas\" is true"},
-        {UNIPC_START ", \"use_beta_sigmas\": true}", LVSA_ERR_UNSUPPORTED, "\"use_beta_sigmas\""},
-        {UNIPC_START ", \"use_exponential_sigmas\": true}", LVSA_ERR_UNSUPPORTED, "\"use_exponential_sigmas\""},
-        {UNIPC_START ", \"use_dynamic_shifting\": true}", LVSA_ERR_UNSUPPORTED, "\"use_dynamic_shifting\""},
-        {UNIPC_START ", \"solver_order\": 3}", LVSA_ERR_UNSUPPORTED, "\"solver_order\" is 3"},
-        {UNIPC_START ", \"solver_order\": 0}", LVSA_ERR_FORMAT, "\"solver_order\" is 0"},
-        {UNIPC_START ", \"solver_type\": \"bh1\"}", LVSA_ERR_UNSUPPORTED, "\"solver_type\" is \"bh1\""},
-        {UNIPC_START ", \"predict_x0\": false}", LVSA_ERR_UNSUPPORTED, "\"predict_x0\""},
-        {UNIPC_START ", \"lower_order_final\": false}", LVSA_ERR_UNSUPPORTED, "\"lower_order_final\""},
-        {UNIPC_START ", \"thresholding\": true}", LVSA_ERR_UNSUPPORTED, "\"thresholding\""},
-        {UNIPC_START ", \"final_sigmas_type\": \"sigma_min\"}", LVSA_ERR_UNSUPPORTED, "\"final_sigmas_type\""},
-        {UNIPC_START ", \"disable_corrector\": [0]}", LVSA_ERR_UNSUPPORTED, "\"disable_corrector\""},
-        {UNIPC_START ", \"solver_p\": {}}", LVSA_ERR_UNSUPPORTED, "\"solver_p\""},
-        {UNIPC_START ", \"shift_terminal\": 0.1}", LVSA_ERR_UNSUPPORTED, "\"shift_terminal\""},
-        {UNIPC_START ", \"flow_shift\": 0}", LVSA_ERR_FORMAT, "\"flow_shift\" is 0"},
-        {UNIPC_START ", \"flow_shift\": \"3\"}", LVSA_ERR_FORMAT, "\"flow_shift\" is a string"},
-        {UNIPC_START ", \"num_train_timesteps\": 1}", LVSA_ERR_FORMAT, "\"num_train_timesteps\" is 1"},
-        {EULER_START ", \"invert_sigmas\": true}", LVSA_ERR_UNSUPPORTED, "\"invert_sigmas\""},
-        {EULER_START ", \"stochastic_sampling\": true}", LVSA_ERR_UNSUPPORTED, "\"stochastic_sampling\""},
-        {EULER_START ", \"use_dynamic_shifting\": true}", LVSA_ERR_UNSUPPORTED, "\"use_dynamic_shifting\""},
-        {EULER_START ", \"shift\": -1}", LVSA_ERR_FORMAT, "\"shift\" is -1"},
-        {"[", LVSA_ERR_FORMAT, "scheduler_config.json: line 1"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof setting_cases / sizeof setting_cases[0]; i++) {
         lv_schedule_options o = make_options(LV_SCHEDULE_FLOW_EULER), before = o;
-        CHECK_FAILS(read_text(&o, cases[i].text), cases[i].status, cases[i].words);
+        CHECK_FAILS(read_text(&o, setting_cases[i].text), setting_cases[i].status,
+                    setting_cases[i].words);
         assert_non_null(strstr(lvsa_last_error(), "scheduler_config.json: "));
         assert_true(o.kind == before.kind && o.shift == before.shift && o.order == before.order);
         assert_int_equal(o.train_steps, before.train_steps);
@@ -270,7 +289,7 @@ static void refused_settings(void **state)
     CHECK_FAILS(lv_schedule_options_from_json(&o, scratch_path("absent")), LVSA_ERR_IO, "absent");
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int countdown;
 
@@ -296,7 +315,8 @@ static void allocation_failure(void **state)
         assert_true(failures < 100);
     }
     lv_mem_set_hook(NULL);
-    assert_int_equal(failures, 8); /* the schedule, three lists, three buffers, and the time it works */
+    assert_int_equal(failures,
+                     8); /* the schedule, three lists, three buffers, and the time it works */
 }
 
 int main(void)

@@ -13,10 +13,10 @@
 
 static const char sharded[] = GOLDEN_DIR "/safetensors/sharded";
 
-/* ---- a model of twelve blocks, as the golden script writes it ---------------------------------------- */
+/* ---- a model of twelve blocks, as the golden script writes it -------------------------------- */
 
 typedef struct block {
-    lv_weight norm; /* [E]    */
+    lv_weight norm; /* [E] */
     lv_weight q;    /* [E, E] */
 } block;
 
@@ -37,7 +37,8 @@ static const lv_dims dims = {.of = {['E'] = 8, ['H'] = 4}};
 static lvsa_status bind_model(model *m, lv_weights *w)
 {
     const lv_weight_group whole = {model_specs, 1, &dims, "", 1, m, sizeof *m};
-    const lv_weight_group blocks = {block_specs, 2, &dims, "blocks.%d.", 12, m->blocks, sizeof(block)};
+    const lv_weight_group blocks = {block_specs, 2,         &dims,        "blocks.%d.",
+                                    12,          m->blocks, sizeof(block)};
     LV_TRY(lv_weights_bind(w, &whole));
     return lv_weights_bind(w, &blocks);
 }
@@ -100,15 +101,16 @@ static void finds_one(void **state)
     lv_weight_to_f32(two, &v, 6, 2);
     assert_true(two[0] == 0.25f && two[1] == 0.5f);
     assert_true(lv_weight_is_aligned(&v));
-    CHECK_FAILS(lv_weights_find(&v, w, "absent"), LVSA_ERR_FORMAT, "model.safetensors: there is no tensor absent");
+    CHECK_FAILS(lv_weights_find(&v, w, "absent"), LVSA_ERR_FORMAT,
+                "model.safetensors: there is no tensor absent");
     CHECK_FAILS(lv_weights_find(&v, w, "small.f8"), LVSA_ERR_UNSUPPORTED,
                 "tensor small.f8 is of type F8_E4M3; F32, F16 or BF16");
     CHECK_FAILS(lv_weights_find(&v, w, "counts.i64"), LVSA_ERR_UNSUPPORTED, "I64");
     lv_weights_close(&w);
 }
 
-static void bind_one(lv_weights *w, const char *name, const char *tied, const char *shape, lvsa_status status,
-                     const char *words)
+static void bind_one(lv_weights *w, const char *name, const char *tied, const char *shape,
+                     lvsa_status status, const char *words)
 {
     lv_weight v = {0};
     const lv_weight_spec spec = {name, shape, 0, tied};
@@ -129,10 +131,12 @@ static void shapes(void **state)
     bind_one(w, "conv.bf16", NULL, "[?, 3, ?, 2, 2]", LVSA_OK, "");
     bind_one(w, "scalar", NULL, "[]", LVSA_OK, "");
     bind_one(w, "scalar", NULL, "[1]", LVSA_ERR_SHAPE, "tensor scalar is []; [1] is wanted");
-    bind_one(w, "conv.bf16", NULL, "[2, 3, 1, 2, E]", LVSA_ERR_SHAPE,
-             "single/model.safetensors: tensor conv.bf16 is [2, 3, 1, 2, 2]; [2, 3, 1, 2, 8] is wanted");
+    bind_one(
+        w, "conv.bf16", NULL, "[2, 3, 1, 2, E]", LVSA_ERR_SHAPE,
+        "single/model.safetensors: tensor conv.bf16 is [2, 3, 1, 2, 2]; [2, 3, 1, 2, 8] is wanted");
     bind_one(w, "conv.bf16", NULL, "[?, 3E, 10]", LVSA_ERR_SHAPE, "[?, 24, 10] is wanted");
-    bind_one(w, "absent", NULL, "[2, E]", LVSA_ERR_FORMAT, "no tensor absent; one of shape [2, 8] is wanted");
+    bind_one(w, "absent", NULL, "[2, E]", LVSA_ERR_FORMAT,
+             "no tensor absent; one of shape [2, 8] is wanted");
     bind_one(w, "small.f8", NULL, "[4]", LVSA_ERR_UNSUPPORTED, "F8_E4M3");
 
     /* Either name of a tied tensor will do. */
@@ -141,8 +145,20 @@ static void shapes(void **state)
     bind_one(w, "absent", "vector.f32", "[8]", LVSA_ERR_SHAPE, "tensor vector.f32 is [7]");
     bind_one(w, "absent", "nowhere", "[8]", LVSA_ERR_FORMAT, "no tensor absent");
 
-    static const char *const bad[] = {"", "[", "]", "7", "[7", "[Q]", "[0]", "[7,7]", "[7, ]", "[E3]", "[-1]",
-                                      "[7] ", "[1, 1, 1, 1, 1, 1, 1, 1, 1]", "[99999999999999999999999]"};
+    static const char *const bad[] = {"",
+                                      "[",
+                                      "]",
+                                      "7",
+                                      "[7",
+                                      "[Q]",
+                                      "[0]",
+                                      "[7,7]",
+                                      "[7, ]",
+                                      "[E3]",
+                                      "[-1]",
+                                      "[7] ",
+                                      "[1, 1, 1, 1, 1, 1, 1, 1, 1]",
+                                      "[99999999999999999999999]"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         bind_one(w, "vector.f32", NULL, bad[i], LVSA_ERR_ARGUMENT, "weight vector.f32 of shape");
 
@@ -152,17 +168,21 @@ static void shapes(void **state)
     lv_weights_close(&w);
 }
 
-/* ---- directories ------------------------------------------------------------------------------------ */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static const float value[2] = {1.0f, 2.0f};
 
 /* A file with one tensor, [2]; or a text. */
 static void put_tensor(const char *name, const char *tensor)
 {
-    const lv_tensor_out t = {.name = tensor, .dtype = LVSA_F32, .rank = 1, .shape = {2}, .data = value};
+    const lv_tensor_out t = {
+        .name = tensor, .dtype = LVSA_F32, .rank = 1, .shape = {2}, .data = value};
     CHECK_OK(lv_safetensors_write(scratch_path(name), &t, 1, NULL, 0));
 }
-static void put_text(const char *name, const char *text) { scratch_write(name, text, strlen(text)); }
+static void put_text(const char *name, const char *text)
+{
+    scratch_write(name, text, strlen(text));
+}
 
 static void fails_to_open(const char *name, lvsa_status status, const char *words)
 {
@@ -228,15 +248,18 @@ static void bad_index(void **state)
         {"{\"weight_map\": {}}", LVSA_ERR_FORMAT, "no \"weight_map\""},
         {"{\"weight_map\": {\"a\": 7}}", LVSA_ERR_FORMAT, "tensor a isn't in a file"},
         {"{\"weight_map\": {\"a\": \"\"}}", LVSA_ERR_FORMAT, "tensor a isn't in a file"},
-        {"{\"weight_map\": {\"a\": \"../1.safetensors\"}}", LVSA_ERR_FORMAT, "tensor a isn't in a file"},
-        {"{\"weight_map\": {\"a\": \"3.safetensors\"}}", LVSA_ERR_IO, "names a shard that can't be read: "},
+        {"{\"weight_map\": {\"a\": \"../1.safetensors\"}}", LVSA_ERR_FORMAT,
+         "tensor a isn't in a file"},
+        {"{\"weight_map\": {\"a\": \"3.safetensors\"}}", LVSA_ERR_IO,
+         "names a shard that can't be read: "},
         {"{\"weight_map\": {\"a\": \"1.safetensors\", \"c\": \"1.safetensors\"}}", LVSA_ERR_FORMAT,
          "tensor c should be in 1.safetensors, which hasn't got it"},
         {"{\"weight_map\": {\"a\": \"2.safetensors\", \"b\": \"1.safetensors\"}}", LVSA_ERR_FORMAT,
          "which hasn't got it"},
-        {"{\"weight_map\": {\"a\": \"1.safetensors\", \"b\": \"twin.safetensors\"}}", LVSA_ERR_FORMAT,
-         "tensor a is in "},
-        {"{\"weight_map\": {\"a\": \"cut.safetensors\"}}", LVSA_ERR_FORMAT, "cut.safetensors: 3 bytes"},
+        {"{\"weight_map\": {\"a\": \"1.safetensors\", \"b\": \"twin.safetensors\"}}",
+         LVSA_ERR_FORMAT, "tensor a is in "},
+        {"{\"weight_map\": {\"a\": \"cut.safetensors\"}}", LVSA_ERR_FORMAT,
+         "cut.safetensors: 3 bytes"},
     };
     put_tensor("shards/1.safetensors", "a");
     put_tensor("shards/2.safetensors", "b");
@@ -266,12 +289,13 @@ static void damaged_shards(void **state)
     CHECK_OK(lv_weights_open(&w, scratch_path("damaged"), NULL));
     lv_weights_close(&w);
     assert_int_equal(truncate(scratch_path(to), 900), 0);
-    fails_to_open("damaged", LVSA_ERR_FORMAT, "diffusion_pytorch_model-00003-of-00003.safetensors: tensor ");
+    fails_to_open("damaged", LVSA_ERR_FORMAT,
+                  "diffusion_pytorch_model-00003-of-00003.safetensors: tensor ");
     assert_int_equal(unlink(scratch_path(to)), 0);
     fails_to_open("damaged", LVSA_ERR_IO, strerror(ENOENT));
 }
 
-/* ---- size and memory -------------------------------------------------------------------------------- */
+/* ---- size and memory ------------------------------------------------------------------------- */
 
 /* 40 blocks of 50 tensors: no fixed tables. */
 static void many_tensors(void **state)
@@ -339,11 +363,11 @@ static void allocation_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(binds_shards),      cmocka_unit_test(finds_one),
-        cmocka_unit_test(shapes),            cmocka_unit_test(wrong_directories),
-        cmocka_unit_test(variants),          cmocka_unit_test(variant_only),
-        cmocka_unit_test(bad_index),         cmocka_unit_test(damaged_shards),
-        cmocka_unit_test(many_tensors),      cmocka_unit_test(allocation_failure),
+        cmocka_unit_test(binds_shards), cmocka_unit_test(finds_one),
+        cmocka_unit_test(shapes),       cmocka_unit_test(wrong_directories),
+        cmocka_unit_test(variants),     cmocka_unit_test(variant_only),
+        cmocka_unit_test(bad_index),    cmocka_unit_test(damaged_shards),
+        cmocka_unit_test(many_tensors), cmocka_unit_test(allocation_failure),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -12,7 +12,7 @@
 
 enum { DATA_ALIGN = 64, LENGTH_BYTES = 8 };
 
-/* ---- the header ------------------------------------------------------------------------------------- */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 static const char *type_name(lvsa_dtype dtype)
 {
@@ -23,11 +23,12 @@ static lvsa_status measure(size_t *bytes, const lv_tensor_out *t, const char *pa
 {
     *bytes = lv_dtype_bytes(t->dtype);
     if (*bytes == 0 || t->rank < 0 || t->rank > LV_TENSOR_MAX_RANK)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%s: tensor %s of type %d and rank %d can't be written", path, t->name,
-                       (int)t->dtype, t->rank);
+        return lv_fail(LVSA_ERR_ARGUMENT, "%s: tensor %s of type %d and rank %d can't be written",
+                       path, t->name, (int)t->dtype, t->rank);
     for (int i = 0; i < t->rank; i++)
         if (!lv_mul(bytes, *bytes, t->shape[i]) || *bytes > INT64_MAX)
-            return lv_fail(LVSA_ERR_ARGUMENT, "%s: tensor %s is too large to be written", path, t->name);
+            return lv_fail(LVSA_ERR_ARGUMENT, "%s: tensor %s is too large to be written", path,
+                           t->name);
     return LVSA_OK;
 }
 
@@ -40,33 +41,38 @@ static lvsa_status describe(json_t *header, size_t *end, const lv_tensor_out *t,
         return lv_fail(LVSA_ERR_ARGUMENT, "%s: the tensors are too large to be written", path);
     if (strlen(t->name) > LV_TENSOR_MAX_NAME || json_object_get(header, t->name) ||
         strcmp(t->name, "__metadata__") == 0)
-        return lv_fail(LVSA_ERR_ARGUMENT,
-                       "%s: tensor %s: the name is taken or longer than %d bytes; give each its own", path,
-                       t->name, LV_TENSOR_MAX_NAME);
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "%s: tensor %s: the name is taken or longer than %d bytes; give each its own", path,
+            t->name, LV_TENSOR_MAX_NAME);
     json_t *shape = json_array();
-    for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
+    for (int i = 0; i < t->rank; i++)
+        json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
     bool whole = shape && json_array_size(shape) == (size_t)t->rank;
     json_t *info = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_name(t->dtype), "shape", shape,
                              "data_offsets", (json_int_t)*end, (json_int_t)(*end + bytes));
     if (json_object_set_new(header, t->name, info) != 0 || !whole)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%s: tensor %s can't be described: no UTF-8, or out of memory", path,
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "%s: tensor %s can't be described: no UTF-8, or out of memory", path,
                        t->name);
     *end += bytes;
     return LVSA_OK;
 }
 
-/* The header as an object, and the order in which the data follows: 4-byte types first, so that nothing is
- * ever out of line. */
-static lvsa_status build_header(json_t *header, size_t *order, const lv_tensor_out *tensors, size_t count,
-                                const lv_note *notes, size_t note_count, const char *path)
+/* The header as an object, and the order in which the data follows: 4-byte types first, so that
+ * nothing is ever out of line. */
+static lvsa_status build_header(json_t *header, size_t *order, const lv_tensor_out *tensors,
+                                size_t count, const lv_note *notes, size_t note_count,
+                                const char *path)
 {
     if (note_count > 0) {
         json_t *metadata = json_object();
         json_object_set_new(header, "__metadata__", metadata);
         for (size_t i = 0; i < note_count; i++)
             if (json_object_set_new(metadata, notes[i].key, json_string(notes[i].value)) != 0)
-                return lv_fail(LVSA_ERR_ARGUMENT, "%s: note %s can't be written: no UTF-8, or out of memory",
-                               path, notes[i].key);
+                return lv_fail(LVSA_ERR_ARGUMENT,
+                               "%s: note %s can't be written: no UTF-8, or out of memory", path,
+                               notes[i].key);
     }
     size_t end = 0, used = 0;
     for (int wide = 1; wide >= 0; wide--)
@@ -84,7 +90,9 @@ static lvsa_status dump_header(char **out, size_t *size, const json_t *header, c
     size_t length = json_dumpb(header, NULL, 0, JSON_COMPACT);
     *size = lv_round_up(LENGTH_BYTES + length, DATA_ALIGN);
     char *text = length > 0 ? lv_zalloc(*size) : NULL;
-    if (!text) return lv_fail(LVSA_ERR_MEMORY, "%s: a header of %zu bytes doesn't fit in memory", path, length);
+    if (!text)
+        return lv_fail(LVSA_ERR_MEMORY, "%s: a header of %zu bytes doesn't fit in memory", path,
+                       length);
     memset(text, ' ', *size);
     uint64_t rest = *size - LENGTH_BYTES;
     for (int i = 0; i < LENGTH_BYTES; i++, rest >>= 8) text[i] = (char)(rest & 0xff);
@@ -93,7 +101,7 @@ static lvsa_status dump_header(char **out, size_t *size, const json_t *header, c
     return LVSA_OK;
 }
 
-/* ---- the file --------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const void *data, size_t bytes)
 {
@@ -108,7 +116,8 @@ static bool write_all(int fd, const void *data, size_t bytes)
     return true;
 }
 
-/* Opens a new file beside `path`; its name goes into temporary, [size]. -1 with errno when it fails. */
+/* Opens a new file beside `path`; its name goes into temporary, [size]. -1 with errno when it
+ * fails. */
 static int open_temporary(char *temporary, size_t size, const char *path)
 {
     for (int attempt = 0; attempt < 100; attempt++) {
@@ -119,8 +128,9 @@ static int open_temporary(char *temporary, size_t size, const char *path)
     return -1;
 }
 
-/* The new name is in the directory, which has to reach the disk as well. Some file systems can't do that
- * for directories; the file itself is safe by then, so this isn't a failure. Cuts `path` to its folder. */
+/* The new name is in the directory, which has to reach the disk as well. Some file systems can't do
+ * that for directories; the file itself is safe by then, so this isn't a failure. Cuts `path` to
+ * its folder. */
 static void sync_directory(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -131,8 +141,8 @@ static void sync_directory(char *path)
     close(fd);
 }
 
-static bool write_parts(int fd, const char *header, size_t header_size, const lv_tensor_out *tensors,
-                        const size_t *order, size_t count)
+static bool write_parts(int fd, const char *header, size_t header_size,
+                        const lv_tensor_out *tensors, const size_t *order, size_t count)
 {
     bool good = write_all(fd, header, header_size);
     for (size_t i = 0; i < count && good; i++) {
@@ -149,7 +159,8 @@ static lvsa_status write_file(const char *path, const char *header, size_t heade
 {
     size_t size = strlen(path) + 32;
     char *temporary = lv_zalloc(size);
-    if (!temporary) return lv_fail(LVSA_ERR_MEMORY, "%s: %zu bytes don't fit in memory", path, size);
+    if (!temporary)
+        return lv_fail(LVSA_ERR_MEMORY, "%s: %zu bytes don't fit in memory", path, size);
 
     lvsa_status s = LVSA_OK;
     int fd = open_temporary(temporary, size, path);
@@ -178,7 +189,8 @@ lvsa_status lv_safetensors_write(const char *path, const lv_tensor_out *tensors,
     size_t *order = lv_zalloc_array(count, sizeof *order);
     json_t *header = json_object();
     lvsa_status s = order && header ? LVSA_OK
-                                    : lv_fail(LVSA_ERR_MEMORY, "%s: %zu tensors don't fit in memory", path, count);
+                                    : lv_fail(LVSA_ERR_MEMORY,
+                                              "%s: %zu tensors don't fit in memory", path, count);
     if (s == LVSA_OK) s = build_header(header, order, tensors, count, notes, note_count, path);
     if (s == LVSA_OK) s = dump_header(&text, &size, header, path);
     if (s == LVSA_OK) s = write_file(path, text, size, tensors, order, count);

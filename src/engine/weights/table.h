@@ -12,7 +12,7 @@ typedef struct lv_weight_row {
 
 struct lv_weights {
     char *path;             /* the index or the only file */
-    lv_safetensors **files; /* [file_count]               */
+    lv_safetensors **files; /* [file_count] */
     size_t file_count;
     lv_weight_row *rows; /* [row_count], in the order of names */
     size_t row_count;

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "engine/weights/table.h"
 
-/* ---- tables ----------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static int compare_rows(const void *a, const void *b)
 {
@@ -33,7 +33,8 @@ static lvsa_status build_rows(lv_weights *w)
     size_t count = 0;
     for (size_t i = 0; i < w->file_count; i++) count += lv_safetensors_count(w->files[i]);
     w->rows = lv_zalloc_array(count, sizeof *w->rows);
-    if (!w->rows) return lv_fail(LVSA_ERR_MEMORY, "%s: %zu tensors don't fit in memory", w->path, count);
+    if (!w->rows)
+        return lv_fail(LVSA_ERR_MEMORY, "%s: %zu tensors don't fit in memory", w->path, count);
 
     for (size_t i = 0; i < w->file_count; i++)
         for (size_t j = 0; j < lv_safetensors_count(w->files[i]); j++)
@@ -49,7 +50,7 @@ static lvsa_status build_rows(lv_weights *w)
     return LVSA_OK;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* "directory/name", owned by the caller; NULL without memory. */
 static char *join(const char *directory, const char *name)
@@ -86,16 +87,19 @@ static int compare_texts(const void *a, const void *b)
 }
 
 /* The names of the shards, each once, borrowed from the index. shards: [tensors of the map]. */
-static lvsa_status list_shards(const char **shards, size_t *count, const json_t *map, const char *index)
+static lvsa_status list_shards(const char **shards, size_t *count, json_t *map, const char *index)
 {
     size_t listed = 0;
     const char *tensor;
-    const json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)map, tensor, value) {
+    json_t *value;
+    json_object_foreach(map, tensor, value)
+    {
         const char *shard = json_string_value(value);
         if (!shard || *shard == '\0' || strchr(shard, '/'))
-            return lv_fail(LVSA_ERR_FORMAT, "%s: tensor %.512s isn't in a file of this directory; the file's "
-                           "name is wanted", index, tensor);
+            return lv_fail(LVSA_ERR_FORMAT,
+                           "%s: tensor %.512s isn't in a file of this directory; the file's "
+                           "name is wanted",
+                           index, tensor);
         shards[listed++] = shard;
     }
     qsort(shards, listed, sizeof *shards, compare_texts);
@@ -106,22 +110,25 @@ static lvsa_status list_shards(const char **shards, size_t *count, const json_t 
 }
 
 /* Every tensor that the index names has to be in the shard it names. */
-static lvsa_status check_index(const lv_weights *w, const json_t *map)
+static lvsa_status check_index(const lv_weights *w, json_t *map)
 {
     const char *tensor;
-    const json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)map, tensor, value) {
+    json_t *value;
+    json_object_foreach(map, tensor, value)
+    {
         const lv_weight_row *row = lv_weights_find_row(w, tensor);
         const char *path = row ? lv_safetensors_path(row->file) : NULL;
         const char *slash = row ? strrchr(path, '/') : NULL;
         if (!slash || strcmp(slash + 1, json_string_value(value)) != 0)
-            return lv_fail(LVSA_ERR_FORMAT, "%s: tensor %.512s should be in %s, which hasn't got it; the files "
-                           "don't belong together: get them again", w->path, tensor, json_string_value(value));
+            return lv_fail(LVSA_ERR_FORMAT,
+                           "%s: tensor %.512s should be in %s, which hasn't got it; the files "
+                           "don't belong together: get them again",
+                           w->path, tensor, json_string_value(value));
     }
     return LVSA_OK;
 }
 
-static lvsa_status open_shards(lv_weights *w, const char *directory, const json_t *map)
+static lvsa_status open_shards(lv_weights *w, const char *directory, json_t *map)
 {
     size_t count = 0;
     const char **shards = lv_zalloc_array(json_object_size(map), sizeof *shards);
@@ -140,11 +147,13 @@ static lvsa_status open_index(lv_weights *w, const char *directory)
 {
     json_t *index;
     LV_TRY(lv_json_load(&index, w->path));
-    const json_t *map = json_object_get(index, "weight_map");
+    json_t *map = json_object_get(index, "weight_map");
     lvsa_status s = json_object_size(map) > 0
                         ? open_shards(w, directory, map)
-                        : lv_fail(LVSA_ERR_FORMAT, "%s: no \"weight_map\"; one with a file for each tensor is "
-                                  "wanted", w->path);
+                        : lv_fail(LVSA_ERR_FORMAT,
+                                  "%s: no \"weight_map\"; one with a file for each tensor is "
+                                  "wanted",
+                                  w->path);
     if (s == LVSA_OK) s = build_rows(w);
     if (s == LVSA_OK) s = check_index(w, map);
     json_decref(index);
@@ -159,10 +168,10 @@ static lvsa_status open_single(lv_weights *w, const char *directory, const char 
     return build_rows(w);
 }
 
-/* ---- open and close --------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
-/* What libraries call these files; %s is the variant with its dot, or nothing. Indexes come first: beside
- * shards, a single file is a leftover. */
+/* What libraries call these files; %s is the variant with its dot, or nothing. Indexes come first:
+ * beside shards, a single file is a leftover. */
 static const struct {
     const char *format;
     bool is_index;
@@ -172,17 +181,24 @@ static const struct {
     {"model.safetensors.index%s.json", true},
     {"model%s.safetensors", false},
 };
-enum { CANDIDATES = sizeof candidates / sizeof candidates[0], MOST_VARIANT = 32, MOST_FILE_NAME = 128 };
+enum {
+    CANDIDATES = sizeof candidates / sizeof candidates[0],
+    MOST_VARIANT = 32,
+    MOST_FILE_NAME = 128
+};
 
 static lvsa_status no_files(const char *directory, const char *dotted)
 {
     struct stat status;
-    if (stat(directory, &status) != 0) return lv_fail(LVSA_ERR_IO, "%s: %s", directory, strerror(errno));
-    if (!S_ISDIR(status.st_mode)) return lv_fail(LVSA_ERR_IO, "%s: a directory is wanted", directory);
-    return lv_fail(LVSA_ERR_IO,
-                   "%s: no weights here; diffusion_pytorch_model%s.safetensors or model%s.safetensors, or their "
-                   "shards with an index, is wanted",
-                   directory, dotted, dotted);
+    if (stat(directory, &status) != 0)
+        return lv_fail(LVSA_ERR_IO, "%s: %s", directory, strerror(errno));
+    if (!S_ISDIR(status.st_mode))
+        return lv_fail(LVSA_ERR_IO, "%s: a directory is wanted", directory);
+    return lv_fail(
+        LVSA_ERR_IO,
+        "%s: no weights here; diffusion_pytorch_model%s.safetensors, model%s.safetensors or "
+        "their shards with an index are wanted",
+        directory, dotted, dotted);
 }
 
 static lvsa_status open_first(lv_weights *w, const char *directory, const char *dotted)
@@ -194,7 +210,8 @@ static lvsa_status open_first(lv_weights *w, const char *directory, const char *
         w->path = join(directory, name);
         if (!w->path) return out_of_memory(directory);
         if (stat(w->path, &status) == 0)
-            return candidates[i].is_index ? open_index(w, directory) : open_single(w, directory, name);
+            return candidates[i].is_index ? open_index(w, directory)
+                                          : open_single(w, directory, name);
         lv_free(w->path);
         w->path = NULL;
     }
@@ -230,19 +247,27 @@ void lv_weights_close(lv_weights **weights)
 
 const char *lv_weights_path(const lv_weights *weights) { return weights->path; }
 
-/* ---- reading ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* The i-th 2-byte value, copied out: the file may have put it at an odd address. */
+static inline uint16_t half_at(const unsigned char *from, size_t i)
+{
+    uint16_t half;
+    memcpy(&half, from + i * sizeof half, sizeof half);
+    return half;
+}
 
 void lv_weight_to_f32(float *out, const lv_weight *w, size_t first, size_t count)
 {
     const unsigned char *from = (const unsigned char *)w->data + first * lv_dtype_bytes(w->dtype);
-    if (w->dtype == LVSA_F32) {
-        memcpy(out, from, count * sizeof *out);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        uint16_t half; /* copied out: the file may have put it at an odd address */
-        memcpy(&half, from + i * sizeof half, sizeof half);
-        out[i] = w->dtype == LVSA_F16 ? lv_f16_to_f32(half) : lv_bf16_to_f32(half);
+    switch (w->dtype) {
+    case LVSA_F32: memcpy(out, from, count * sizeof *out); break;
+    case LVSA_F16:
+        for (size_t i = 0; i < count; i++) out[i] = lv_f16_to_f32(half_at(from, i));
+        break;
+    case LVSA_BF16:
+        for (size_t i = 0; i < count; i++) out[i] = lv_bf16_to_f32(half_at(from, i));
+        break;
     }
 }
 

@@ -1,11 +1,12 @@
-/* config.c: a schedule from a checkpoint's scheduler_config.json. Defaults are those of diffusers' classes:
- * what a file leaves out was left at its default when it was written. */
+/* config.c: a schedule from a checkpoint's scheduler_config.json. Defaults are those of diffusers'
+ * classes: what a file leaves out was left at its default when it was written. */
 #include <string.h>
 
 #include "base/json.h"
 #include "flow/schedule/schedule.h"
 
-static lvsa_status want_bool(const json_t *root, const char *key, bool absent, bool wanted, const char *path)
+static lvsa_status want_bool(const json_t *root, const char *key, bool absent, bool wanted,
+                             const char *path)
 {
     bool value = absent;
     LV_TRY(lv_json_get_bool(&value, root, key, path));
@@ -14,21 +15,22 @@ static lvsa_status want_bool(const json_t *root, const char *key, bool absent, b
                    value ? "true" : "false", wanted ? "true" : "false");
 }
 
-static lvsa_status want_string(const json_t *root, const char *key, const char *absent, const char *wanted,
-                               const char *path)
+static lvsa_status want_string(const json_t *root, const char *key, const char *absent,
+                               const char *wanted, const char *path)
 {
     const char *value = absent;
     LV_TRY(lv_json_get_string(&value, root, key, path));
     if (strcmp(value, wanted) == 0) return LVSA_OK;
-    return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"%s\" is \"%.64s\"; only \"%s\" is supported", path, key, value,
-                   wanted);
+    return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"%s\" is \"%.64s\"; only \"%s\" is supported", path,
+                   key, value, wanted);
 }
 
 /* Missing, null or an empty list. */
 static lvsa_status want_nothing(const json_t *root, const char *key, const char *path)
 {
     const json_t *value = json_object_get(root, key);
-    if (!value || json_is_null(value) || (json_is_array(value) && json_array_size(value) == 0)) return LVSA_OK;
+    if (!value || json_is_null(value) || (json_is_array(value) && json_array_size(value) == 0))
+        return LVSA_OK;
     return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"%s\" is set; only null is supported", path, key);
 }
 
@@ -45,12 +47,14 @@ static lvsa_status read_common(lv_schedule_options *o, const json_t *root, const
     return want_nothing(root, "shift_terminal", path);
 }
 
-static lvsa_status read_shift(lv_schedule_options *o, const json_t *root, const char *key, const char *path)
+static lvsa_status read_shift(lv_schedule_options *o, const json_t *root, const char *key,
+                              const char *path)
 {
     o->shift = 1.0;
     LV_TRY(lv_json_get_double(&o->shift, root, key, path));
     if (o->shift > 0.0) return LVSA_OK;
-    return lv_fail(LVSA_ERR_FORMAT, "%s: \"%s\" is %g; a number above 0 is wanted", path, key, o->shift);
+    return lv_fail(LVSA_ERR_FORMAT, "%s: \"%s\" is %g; a number above 0 is wanted", path, key,
+                   o->shift);
 }
 
 static lvsa_status read_unipc(lv_schedule_options *o, const json_t *root, const char *path)
@@ -68,7 +72,8 @@ static lvsa_status read_unipc(lv_schedule_options *o, const json_t *root, const 
     LV_TRY(want_nothing(root, "solver_p", path));
     LV_TRY(lv_json_get_int(&order, root, "solver_order", 1, INT64_MAX, path));
     if (order > 2)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"solver_order\" is %lld; only 1 and 2 are supported", path,
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "%s: \"solver_order\" is %lld; only 1 and 2 are supported", path,
                        (long long)order);
     o->order = (int)order;
     LV_TRY(read_shift(o, root, "flow_shift", path));
@@ -93,8 +98,7 @@ lvsa_status lv_schedule_options_from_json(lv_schedule_options *options, const ch
     lvsa_status s = lv_json_get_string(&class_name, root, "_class_name", path);
     if (s != LVSA_OK)
         ;
-    else if (strcmp(class_name, "UniPCMultistepScheduler") == 0)
-        s = read_unipc(&o, root, path);
+    else if (strcmp(class_name, "UniPCMultistepScheduler") == 0) s = read_unipc(&o, root, path);
     else if (strcmp(class_name, "FlowMatchEulerDiscreteScheduler") == 0)
         s = read_flow_euler(&o, root, path);
     else

@@ -1,6 +1,6 @@
 /* flow_euler.c: Euler steps along the flow, x' = x + (sigma' - sigma) v. Equals diffusers'
- * FlowMatchEulerDiscreteScheduler (schedulers/scheduling_flow_match_euler_discrete.py), whose levels are
- * computed in float or double depending on where they come from; so are these. */
+ * FlowMatchEulerDiscreteScheduler (schedulers/scheduling_flow_match_euler_discrete.py), whose
+ * levels are computed in float or double depending on where they come from; so are these. */
 #include "flow/schedule/method.h"
 
 static float shift_single(float s, double k)
@@ -20,20 +20,23 @@ static double even(double first, double last, int count, int i)
 
 static void levels(float *sigmas, float *timesteps, const lv_schedule_options *o)
 {
-    /* Without levels from the pipeline, the ends were shifted once already when the scheduler was made. */
+    /* Without levels from the pipeline, the ends were shifted once already when the scheduler was
+     * made. */
     double first = (double)shift_single(1.0f, o->shift) * o->train_steps;
     double last = (double)shift_single(1.0f / (float)o->train_steps, o->shift) * o->train_steps;
     for (int i = 0; i < o->steps; i++) {
         if (o->even_grid)
             sigmas[i] = shift_single((float)even(1.0, 0.0, o->steps + 1, i), o->shift);
         else
-            sigmas[i] = (float)shift_double(even(first, last, o->steps, i) / o->train_steps, o->shift);
+            sigmas[i] =
+                (float)shift_double(even(first, last, o->steps, i) / o->train_steps, o->shift);
         timesteps[i] = sigmas[i] * (float)o->train_steps;
     }
     sigmas[o->steps] = 0.0f;
 }
 
-static void coefficients(lv_step_coefficients *out, const float *sigmas, int step, const lv_schedule_options *o)
+static void coefficients(lv_step_coefficients *out, const float *sigmas, int step,
+                         const lv_schedule_options *o)
 {
     (void)o;
     *out = (lv_step_coefficients){

@@ -1,6 +1,6 @@
-/* noise.c: mt19937 (Matsumoto and Nishimura 1998) and the Box-Muller transform, in the order in which
- * PyTorch's CPU generator uses them (aten/src/ATen/native/cpu/DistributionTemplates.h, normal_fill, and
- * aten/src/ATen/core/DistributionsHelper.h, normal_distribution). */
+/* noise.c: mt19937 (Matsumoto and Nishimura 1998) and the Box-Muller transform, in the order in
+ * which PyTorch's CPU generator uses them (aten/src/ATen/native/cpu/DistributionTemplates.h,
+ * normal_fill, and aten/src/ATen/core/DistributionsHelper.h, normal_distribution). */
 #include "flow/schedule/noise.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@ enum { WORDS = 624, SHIFT = 397, BLOCK = 16, HALF = BLOCK / 2 };
 
 static const double two_pi = 6.283185307179586476925286766559;
 
-/* ---- mt19937 ---------------------------------------------------------------------------------------- */
+/* ---- mt19937 --------------------------------------------------------------------------------- */
 
 void lv_noise_seed(lv_noise *noise, uint64_t seed)
 {
@@ -21,7 +21,8 @@ void lv_noise_seed(lv_noise *noise, uint64_t seed)
     }
 }
 
-/* The word that takes the place of the first of three: `next` follows it, `far` is SHIFT words on. */
+/* The word that takes the place of the first of three: `next` follows it, `far` is SHIFT words
+ * on. */
 static uint32_t twist(uint32_t word, uint32_t next, uint32_t far)
 {
     uint32_t mixed = (word & 0x80000000u) | (next & 0x7fffffffu);
@@ -59,10 +60,11 @@ static double draw_double(lv_noise *noise)
     return (double)(both & ((UINT64_C(1) << 53) - 1)) * 0x1p-53;
 }
 
-/* ---- normal numbers --------------------------------------------------------------------------------- */
+/* ---- normal numbers -------------------------------------------------------------------------- */
 
-/* Sixteen uniform numbers into normal ones: the first eight give radii, the others angles. PyTorch computes
- * in fp32, where an angle's last bit moves a number by up to 1e-6; so the angle is rounded as it is there. */
+/* Sixteen uniform numbers into normal ones: the first eight give radii, the others angles. PyTorch
+ * computes in fp32, where an angle's last bit moves a number by up to 1e-6; so the angle is rounded
+ * as it is there. */
 static void transform_block(float *x)
 {
     for (int i = 0; i < HALF; i++) {

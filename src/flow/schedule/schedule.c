@@ -11,13 +11,13 @@ enum { LAST = 0, M1 = 1, M2 = 2 }; /* places in lv_schedule_state.buffer */
 
 struct lv_schedule {
     const lv_schedule_method *method;
-    int steps;      /* N */
+    int steps; /* N */
     int steps_done;
-    size_t count;   /* elements of x */
-    float *sigmas;    /* [N + 1] */
-    float *timesteps; /* [N]     */
-    lv_step_coefficients *coefficients;  /* [N]     */
-    float *buffer[LV_SCHEDULE_BUFFERS];  /* [count] each, NULL when the method keeps none */
+    size_t count;                       /* elements of x */
+    float *sigmas;                      /* [N + 1] */
+    float *timesteps;                   /* [N] */
+    lv_step_coefficients *coefficients; /* [N] */
+    float *buffer[LV_SCHEDULE_BUFFERS]; /* [count] each, NULL when the method keeps none */
 };
 
 static const lv_schedule_method *find_method(lv_schedule_kind kind)
@@ -31,14 +31,17 @@ static const lv_schedule_method *find_method(lv_schedule_kind kind)
 
 static lvsa_status check_options(const lv_schedule_options *o)
 {
-    if (!find_method(o->kind)) return lv_fail(LVSA_ERR_ARGUMENT, "schedule %d: no such kind", (int)o->kind);
+    if (!find_method(o->kind))
+        return lv_fail(LVSA_ERR_ARGUMENT, "schedule %d: no such kind", (int)o->kind);
     if (o->steps < 1 || o->steps > LV_SCHEDULE_MAX_STEPS)
         return lv_fail(LVSA_ERR_ARGUMENT, "%d denoising steps: 1 to %d is wanted", o->steps,
                        LV_SCHEDULE_MAX_STEPS);
     if (!(o->shift > 0.0) || o->shift > 1e6)
-        return lv_fail(LVSA_ERR_ARGUMENT, "shift %g: a number above 0 and up to 1e6 is wanted", o->shift);
+        return lv_fail(LVSA_ERR_ARGUMENT, "shift %g: a number above 0 and up to 1e6 is wanted",
+                       o->shift);
     if (o->train_steps < 2 || o->train_steps > 1 << 20)
-        return lv_fail(LVSA_ERR_ARGUMENT, "%d training timesteps: 2 to %d is wanted", o->train_steps, 1 << 20);
+        return lv_fail(LVSA_ERR_ARGUMENT, "%d training timesteps: 2 to %d is wanted",
+                       o->train_steps, 1 << 20);
     if (o->kind == LV_SCHEDULE_UNIPC && o->order != 1 && o->order != 2)
         return lv_fail(LVSA_ERR_ARGUMENT, "solver order %d: 1 or 2 is wanted", o->order);
     return LVSA_OK;
@@ -70,11 +73,13 @@ lvsa_status lv_schedule_create(lv_schedule **out, const lv_schedule_options *opt
     }
     if (!s || !allocate(s)) {
         lv_schedule_free(&s);
-        return lv_fail(LVSA_ERR_MEMORY, "a schedule of %d steps over %zu values doesn't fit in memory",
+        return lv_fail(LVSA_ERR_MEMORY,
+                       "a schedule of %d steps over %zu values doesn't fit in memory",
                        options->steps, count);
     }
     s->method->levels(s->sigmas, s->timesteps, options);
-    for (int i = 0; i < s->steps; i++) s->method->coefficients(&s->coefficients[i], s->sigmas, i, options);
+    for (int i = 0; i < s->steps; i++)
+        s->method->coefficients(&s->coefficients[i], s->sigmas, i, options);
     *out = s;
     return LVSA_OK;
 }
@@ -101,17 +106,19 @@ const lv_step_coefficients *lv_schedule_get_coefficients(const lv_schedule *sche
     return &schedule->coefficients[step];
 }
 
-/* ---- a step ----------------------------------------------------------------------------------------- */
+/* ---- a step ---------------------------------------------------------------------------------- */
 
 /* Methods that keep nothing: the next x is m. */
-static void step_plain(float *restrict x, const float *restrict v, size_t count, const lv_step_coefficients *c)
+static void step_plain(float *restrict x, const float *restrict v, size_t count,
+                       const lv_step_coefficients *c)
 {
     for (size_t j = 0; j < count; j++) x[j] += c->velocity * v[j];
 }
 
 /* One pass: each array is read once, and m is written where m2 was. */
 static void step_kept(float *restrict x, const float *restrict v, float *restrict last,
-                      const float *restrict m1, float *restrict m2, size_t count, const lv_step_coefficients *c)
+                      const float *restrict m1, float *restrict m2, size_t count,
+                      const lv_step_coefficients *c)
 {
     const lv_step_coefficients k = *c;
     for (size_t j = 0; j < count; j++) {
@@ -128,14 +135,16 @@ lvsa_status lv_schedule_step(lv_schedule *schedule, float *x, const float *v, in
 {
     lv_schedule *s = schedule;
     if (step < 0 || step >= s->steps || (step != 0 && step != s->steps_done))
-        return lv_fail(LVSA_ERR_ARGUMENT, "denoising step %d of %d after %d are done: steps come in order", step,
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "denoising step %d of %d after %d are done: steps come in order", step,
                        s->steps, s->steps_done);
     const lv_step_coefficients *c = &s->coefficients[step];
     if (s->method->buffers == 0 || s->count == 0) {
         step_plain(x, v, s->count, c);
     } else {
         if (step == 0) /* nothing kept counts, but 0 times an old infinity would */
-            for (int i = 0; i < LV_SCHEDULE_BUFFERS; i++) memset(s->buffer[i], 0, s->count * sizeof *s->buffer[i]);
+            for (int i = 0; i < LV_SCHEDULE_BUFFERS; i++)
+                memset(s->buffer[i], 0, s->count * sizeof *s->buffer[i]);
         step_kept(x, v, s->buffer[LAST], s->buffer[M1], s->buffer[M2], s->count, c);
         float *m = s->buffer[M2];
         s->buffer[M2] = s->buffer[M1];
@@ -145,7 +154,7 @@ lvsa_status lv_schedule_step(lv_schedule *schedule, float *x, const float *v, in
     return LVSA_OK;
 }
 
-/* ---- the state -------------------------------------------------------------------------------------- */
+/* ---- the state ------------------------------------------------------------------------------- */
 
 void lv_schedule_get_state(lv_schedule_state *out, const lv_schedule *schedule)
 {

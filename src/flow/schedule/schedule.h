@@ -1,7 +1,8 @@
-/* schedule.h: the denoising schedule: which noise levels are visited and how x moves from one to the next.
+/* schedule.h: the denoising schedule: which noise levels are visited and how x moves from one to
+ * the next.
  *
- * The models are flows: at noise level sigma, x = (1 - sigma) * clean + sigma * noise, and the model says
- * v = noise - clean. Levels fall from about 1 to 0 over N steps:
+ * The models are flows: at noise level sigma, x = (1 - sigma) * clean + sigma * noise, and the
+ * model says v = noise - clean. Levels fall from about 1 to 0 over N steps:
  *
  *     lv_schedule_create(&s, &options, count);
  *     for (int i = 0; i < N; i++) {
@@ -9,8 +10,8 @@
  *         lv_schedule_step(s, x, v, i);
  *     }
  *
- * A step is a linear combination of x, v and what was kept from the steps before, so that a device needs
- * one kernel for all of them: see lv_step_coefficients. */
+ * A step is a linear combination of x, v and what was kept from the steps before, so that a device
+ * needs one kernel for all of them: see lv_step_coefficients. */
 #ifndef LV_FLOW_SCHEDULE_SCHEDULE_H
 #define LV_FLOW_SCHEDULE_SCHEDULE_H
 
@@ -21,32 +22,33 @@
 
 typedef enum lv_schedule_kind {
     LV_SCHEDULE_UNIPC = 0,     /* a predictor and a corrector of order 1 or 2 */
-    LV_SCHEDULE_FLOW_EULER = 1 /* x + (sigma' - sigma) v                      */
+    LV_SCHEDULE_FLOW_EULER = 1 /* x + (sigma' - sigma) v */
 } lv_schedule_kind;
 
 enum { LV_SCHEDULE_MAX_STEPS = 1000 };
 
 typedef struct lv_schedule_options {
     lv_schedule_kind kind;
-    int steps;       /* N, 1 .. LV_SCHEDULE_MAX_STEPS                                              */
-    double shift;    /* k > 0: levels move to k s / (1 + (k - 1) s), more of them near 1           */
-    int train_steps; /* timestep = train_steps * sigma                                             */
-    int order;       /* UniPC: 1 or 2                                                              */
-    bool even_grid;  /* flow Euler: s = 1, 1 - 1/N, .. 1/N before the shift, as pipelines that give
-                        their own levels do; otherwise the scheduler's grid, down to 1/train_steps */
+    int steps;       /* N, 1 .. LV_SCHEDULE_MAX_STEPS */
+    double shift;    /* k > 0: levels move to k s / (1 + (k - 1) s), more of them near 1 */
+    int train_steps; /* timestep = train_steps * sigma */
+    int order;       /* UniPC: 1 or 2 */
+    bool even_grid;  /* flow Euler: s = 1, 1 - 1/N, .. 1/N before the shift, as pipelines give it;
+                       otherwise the scheduler's own levels, which end at 1/train_steps */
 } lv_schedule_options;
 
-#define LV_SCHEDULE_OPTIONS_INIT {LV_SCHEDULE_UNIPC, 50, 1.0, 1000, 2, false}
+#define LV_SCHEDULE_OPTIONS_INIT ((lv_schedule_options){LV_SCHEDULE_UNIPC, 50, 1.0, 1000, 2, false})
 
-/* Reads a checkpoint's scheduler_config.json; steps and even_grid, which it doesn't say, stay as they are.
- * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT or, for a setting that this schedule hasn't got,
- * LVSA_ERR_UNSUPPORTED; the sentence names the file and the setting. */
+/* Reads a checkpoint's scheduler_config.json; steps and even_grid, which it doesn't say, stay as
+ * they are. Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT or, for a setting that this schedule hasn't
+ * got, LVSA_ERR_UNSUPPORTED; the sentence names the file and the setting. */
 lvsa_status lv_schedule_options_from_json(lv_schedule_options *options, const char *path);
 
-/* One step on every element. m is the clean sample that x and v stand for (Euler: the next x itself):
+/* One step on every element. m is the clean sample that x and v stand for (Euler: the next x
+ * itself):
  *     m  = x + velocity * v
- *     x  = correct_x * x + correct_last * last + correct_m[0] * m + correct_m[1] * m1 + correct_m[2] * m2
- *     x' = predict_x * x + predict_m[0] * m + predict_m[1] * m1
+ *     x  = correct_x * x + correct_last * last + correct_m[0..2] . (m, m1, m2)
+ *     x' = predict_x * x + predict_m[0..1] . (m, m1)
  * Kept for the next step: last = the corrected x, m2 = m1, m1 = m. */
 typedef struct lv_step_coefficients {
     float velocity;
@@ -65,16 +67,18 @@ const char *lv_schedule_name(const lv_schedule *schedule);
 int lv_schedule_steps(const lv_schedule *schedule);
 
 /* Borrowed. Step i goes from sigmas[i] to sigmas[i + 1]; the model is told timesteps[i]. */
-const float *lv_schedule_get_sigmas(const lv_schedule *schedule);    /* [N + 1], the last is 0         */
-const float *lv_schedule_get_timesteps(const lv_schedule *schedule); /* [N], whole numbers under UniPC */
+const float *lv_schedule_get_sigmas(const lv_schedule *schedule); /* [N + 1], the last is 0 */
+const float *
+lv_schedule_get_timesteps(const lv_schedule *schedule); /* [N], whole numbers under UniPC */
 const lv_step_coefficients *lv_schedule_get_coefficients(const lv_schedule *schedule, int step);
 
-/* x, v: [count] f32; x becomes the sample at sigmas[step + 1]. Steps come in order, from 0; step 0 starts
- * anew. Allocates nothing. Fails with LVSA_ERR_ARGUMENT on a step that isn't the next; x is as it was. */
+/* x, v: [count] f32; x becomes the sample at sigmas[step + 1]. Steps come in order, from 0; step 0
+ * starts anew. Allocates nothing. Fails with LVSA_ERR_ARGUMENT on a step that isn't the next; x is
+ * as it was. */
 lvsa_status lv_schedule_step(lv_schedule *schedule, float *x, const float *v, int step);
 
-/* What has to be saved to go on later: steps done and these buffers, each [count] f32. A schedule made with
- * the same options and count goes on from them once they are written into its own. */
+/* What has to be saved to go on later: steps done and these buffers, each [count] f32. A schedule
+ * made with the same options and count goes on from them once they are written into its own. */
 enum { LV_SCHEDULE_BUFFERS = 3 };
 typedef struct lv_schedule_state {
     int steps_done;

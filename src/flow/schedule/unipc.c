@@ -1,8 +1,9 @@
-/* unipc.c: UniPC, a predictor-corrector for diffusion (Zhao et al. 2023, arXiv:2302.04867), in its B(h) = e^h - 1
- * form ("bh2") on clean-sample predictions. Equals diffusers' UniPCMultistepScheduler with flow sigmas
- * (schedulers/scheduling_unipc_multistep.py), where a step's scalars are fp32 tensors: log(1 - sigma) of the
- * first level depends on that (1 - fp32(1 - 1e-6) is 1.3 % more than 1e-6), so these are floats as well, in
- * the same order. With a = 1 - sigma, l = log(a / sigma), h = l[i] - l[i-1], u = -h, E = e^u - 1:
+/* unipc.c: UniPC, a predictor-corrector for diffusion (Zhao et al. 2023, arXiv:2302.04867), in its
+ * B(h) = e^h - 1 form ("bh2") on clean-sample predictions. Equals diffusers'
+ * UniPCMultistepScheduler with flow sigmas (schedulers/scheduling_unipc_multistep.py), where a
+ * step's scalars are fp32 tensors: log(1 - sigma) of the first level depends on that, because
+ * 1 - fp32(1 - 1e-6) is 1.3 % more than 1e-6. So these are floats as well, in the same order. With
+ * a = 1 - sigma, l = log(a / sigma), h = l[i] - l[i-1], u = -h, E = e^u - 1:
  *     corrector  x  = (s[i]/s[i-1]) last - a[i] E (m1 + r1 D2 + r2 (m - m1)),    D2 = (m2 - m1) / r
  *     predictor  x' = (s[i+1]/s[i]) x - a[i+1] E (m + D1/2),                     D1 = (m1 - m) / r
  * where r is the step before in units of this one. Order 1 has neither D1 nor D2, and r2 = 1/2. */
@@ -26,8 +27,8 @@ static void levels(float *sigmas, float *timesteps, const lv_schedule_options *o
 /* log((1 - s) / s): -infinity at s = 1, infinity at 0. */
 static float log_ratio(float sigma) { return logf(1.0f - sigma) - logf(sigma); }
 
-/* The order of the predictor that leaves level `step`: it has to have seen enough, and the last step, which
- * goes to sigma = 0, is always of order 1. */
+/* The order of the predictor that leaves level `step`: it has to have seen enough, and the last
+ * step, which goes to sigma = 0, is always of order 1. */
 static int order_at(int step, const lv_schedule_options *o)
 {
     int order = o->order;
@@ -66,7 +67,8 @@ static void predict(lv_step_coefficients *c, const float *sigmas, int i, int ord
     c->predict_m[1] = scale * half;
 }
 
-static void coefficients(lv_step_coefficients *out, const float *sigmas, int step, const lv_schedule_options *o)
+static void coefficients(lv_step_coefficients *out, const float *sigmas, int step,
+                         const lv_schedule_options *o)
 {
     *out = (lv_step_coefficients){.velocity = -sigmas[step], .correct_x = 1.0f};
     if (step > 0) correct(out, sigmas, step, order_at(step - 1, o));
