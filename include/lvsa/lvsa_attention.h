@@ -151,7 +151,7 @@ typedef struct lvsa_strides {
 } lvsa_strides;
 
 #define LVSA_MAX_SOURCES 3
-#define LVSA_MAX_HEAD_DIM 256
+#define LVSA_MAX_HEAD_DIM 1024
 
 /* One set of keys and values, [B, tokens, H_kv, D]: the local video, frames held elsewhere,
  * text. */

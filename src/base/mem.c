@@ -26,6 +26,15 @@ void *lv_zalloc_array(size_t count, size_t bytes)
     return lv_mul(&total, count, bytes) ? lv_zalloc(total) : NULL;
 }
 
+void *lv_zalloc_aligned(size_t bytes)
+{
+    if (bytes > SIZE_MAX - LV_CACHE_LINE || !may_allocate(bytes)) return NULL;
+    size_t rounded = lv_round_up(bytes ? bytes : 1, LV_CACHE_LINE);
+    void *memory = aligned_alloc(LV_CACHE_LINE, rounded);
+    if (memory) memset(memory, 0, rounded);
+    return memory;
+}
+
 void *lv_grow_array(void *array, size_t old_count, size_t count, size_t bytes)
 {
     size_t total;

@@ -11,6 +11,7 @@ enum { LV_CACHE_LINE = 64 };
  * for. */
 void *lv_zalloc(size_t bytes);
 void *lv_zalloc_array(size_t count, size_t bytes); /* NULL too when the product overflows */
+void *lv_zalloc_aligned(size_t bytes);             /* on a cache line                     */
 char *lv_strndup(const char *text, size_t length); /* length bytes and a 0                */
 
 /* As realloc(), what is new zeroed; on failure `array` stays as it was. */

@@ -50,7 +50,7 @@ static void bad_sizes(void **state)
     c = good_call(NULL), c.queries = 0, refuse(c, LVSA_ERR_SHAPE, "queries 0");
     c = good_call(NULL), c.queries = INT64_MAX, refuse(c, LVSA_ERR_SHAPE, "at most");
     c = good_call(NULL), c.heads = 3, c.kv_heads = 2, refuse(c, LVSA_ERR_SHAPE, "must divide");
-    c = good_call(NULL), c.head_dim = 257, refuse(c, LVSA_ERR_SHAPE, "head size 257");
+    c = good_call(NULL), c.head_dim = 1025, refuse(c, LVSA_ERR_SHAPE, "head size 1025");
     c = good_call(NULL), c.q = NULL, refuse(c, LVSA_ERR_ARGUMENT, "q is NULL");
     c = good_call(NULL), c.out = NULL, refuse(c, LVSA_ERR_ARGUMENT, "out is NULL");
     c = good_call(NULL), c.scale = NAN, refuse(c, LVSA_ERR_ARGUMENT, "softmax scale");

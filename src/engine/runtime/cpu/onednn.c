@@ -1,0 +1,254 @@
+/* onednn.c: products and convolutions through oneDNN 2. A primitive is made once for each shape
+ * and kept; after that a call only points its memories elsewhere. */
+#include <oneapi/dnnl/dnnl.h>
+#include <string.h>
+
+#ifdef LVSA_HAVE_OPENMP
+#include <omp.h>
+#endif
+
+#include "base/mem.h"
+#include "engine/runtime/cpu/cpu.h"
+
+enum { MOST_ARGS = 5 };
+
+/* Sizes as oneDNN takes them: always room for all its axes. */
+#define DIMS(...)                                                                                  \
+    (const dnnl_dims_t) { __VA_ARGS__ }
+
+/* What tells primitives apart. Made with memset, compared with memcmp. */
+typedef struct key {
+    int64_t out[4], in[4], kernel[5]; /* of a convolution; of a product: rows, columns, inner */
+    lv_activation f;
+    int bias, gate, add, convolution;
+} key;
+
+typedef struct plan {
+    key key;
+    dnnl_primitive_t primitive;
+    dnnl_exec_arg_t arg[MOST_ARGS]; /* src, weights, dst, then bias and gate where they are */
+    int args;
+} plan;
+
+typedef struct state {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    plan *plans;
+    size_t count, capacity;
+} state;
+
+static lvsa_status check(dnnl_status_t status, const char *what)
+{
+    if (status == dnnl_success) return LVSA_OK;
+    if (status == dnnl_out_of_memory)
+        return lv_fail(LVSA_ERR_MEMORY, "oneDNN %s: not enough memory", what);
+    return lv_fail(LVSA_ERR_DEVICE, "oneDNN %s failed with status %d", what, (int)status);
+}
+
+static void free_plan(plan *p)
+{
+    for (int i = 0; i < p->args; i++) dnnl_memory_destroy(p->arg[i].memory);
+    if (p->primitive) dnnl_primitive_destroy(p->primitive);
+}
+
+void lv_cpu_matmul_free(void *memory)
+{
+    state *s = memory;
+    if (!s) return;
+    while (s->count > 0) free_plan(&s->plans[--s->count]);
+    lv_free(s->plans);
+    if (s->stream) dnnl_stream_destroy(s->stream);
+    if (s->engine) dnnl_engine_destroy(s->engine);
+    lv_free(s);
+}
+
+static lvsa_status find_state(state **out, lv_exec *e)
+{
+    lv_cpu_device *cpu = (lv_cpu_device *)e->device;
+    *out = cpu->matmul;
+    if (*out) return LVSA_OK;
+    state *s = lv_zalloc(sizeof *s);
+    if (!s) return lv_fail(LVSA_ERR_MEMORY, "oneDNN: %zu bytes don't fit in memory", sizeof *s);
+    cpu->matmul = s;
+    LV_TRY(check(dnnl_engine_create(&s->engine, dnnl_cpu, 0), "engine"));
+    LV_TRY(check(dnnl_stream_create(&s->stream, s->engine, dnnl_stream_default_flags), "stream"));
+    *out = s;
+    return LVSA_OK;
+}
+
+/* ---- making a primitive ---------------------------------------------------------------------- */
+
+static lvsa_status add_arg(plan *p, const state *s, int index, const dnnl_memory_desc_t *desc)
+{
+    dnnl_exec_arg_t *arg = &p->arg[p->args];
+    arg->arg = index;
+    LV_TRY(check(dnnl_memory_create(&arg->memory, desc, s->engine, DNNL_MEMORY_NONE), "memory"));
+    p->args++;
+    return LVSA_OK;
+}
+
+/* f, the gate and the sum with what is there, in this order; *gate is the gate's place among
+ * them. */
+static lvsa_status make_attributes(dnnl_primitive_attr_t *out, int *gate, const key *k,
+                                   const dnnl_memory_desc_t *gate_desc)
+{
+    dnnl_post_ops_t after;
+    LV_TRY(check(dnnl_primitive_attr_create(out), "attributes"));
+    LV_TRY(check(dnnl_post_ops_create(&after), "attributes"));
+    dnnl_status_t s = dnnl_success;
+    if (k->f == LV_SILU)
+        s = dnnl_post_ops_append_eltwise(after, 1.0f, dnnl_eltwise_swish, 1.0f, 0.0f);
+    if (k->f == LV_GELU_TANH)
+        s = dnnl_post_ops_append_eltwise(after, 1.0f, dnnl_eltwise_gelu_tanh, 0.0f, 0.0f);
+    *gate = dnnl_post_ops_len(after);
+    if (s == dnnl_success && k->gate)
+        s = dnnl_post_ops_append_binary(after, dnnl_binary_mul, gate_desc);
+    if (s == dnnl_success && k->add) s = dnnl_post_ops_append_sum(after, 1.0f);
+    if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(*out, after);
+    dnnl_post_ops_destroy(after);
+    return check(s, "attributes");
+}
+
+static void describe(dnnl_memory_desc_t *out, int rank, const dnnl_dims_t dims,
+                     dnnl_format_tag_t tag)
+{
+    dnnl_memory_desc_init_by_tag(out, rank, dims, dnnl_f32, tag);
+}
+
+/* The primitive of an operation's description, with its arguments. */
+static lvsa_status make_primitive(plan *p, const state *s, const_dnnl_op_desc_t description,
+                                  const dnnl_memory_desc_t *src, const dnnl_memory_desc_t *weights,
+                                  const dnnl_memory_desc_t *dst, const dnnl_memory_desc_t *vector)
+{
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_primitive_desc_t found = NULL;
+    int gate = 0;
+    lvsa_status status = make_attributes(&attributes, &gate, &p->key, vector);
+    if (status == LVSA_OK)
+        status = check(dnnl_primitive_desc_create(&found, description, attributes, s->engine, NULL),
+                       "primitive");
+    if (status == LVSA_OK) status = check(dnnl_primitive_create(&p->primitive, found), "primitive");
+    if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_SRC, src);
+    if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_WEIGHTS, weights);
+    if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_DST, dst);
+    if (status == LVSA_OK && p->key.bias) status = add_arg(p, s, DNNL_ARG_BIAS, vector);
+    if (status == LVSA_OK && p->key.gate)
+        status = add_arg(p, s, DNNL_ARG_ATTR_MULTIPLE_POST_OP(gate) | DNNL_ARG_SRC_1, vector);
+    if (found) dnnl_primitive_desc_destroy(found);
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
+    return status;
+}
+
+static lvsa_status make_matmul(plan *p, const state *s)
+{
+    const int64_t rows = p->key.out[0], columns = p->key.out[1], inner = p->key.in[1];
+    dnnl_memory_desc_t src, weights, dst, vector;
+    dnnl_matmul_desc_t matmul;
+    describe(&src, 2, DIMS(rows, inner), dnnl_ab);
+    describe(&weights, 2, DIMS(inner, columns), dnnl_ba);
+    describe(&dst, 2, DIMS(rows, columns), dnnl_ab);
+    describe(&vector, 2, DIMS(1, columns), dnnl_ab);
+    LV_TRY(check(dnnl_matmul_desc_init(&matmul, &src, &weights, p->key.bias ? &vector : NULL, &dst),
+                 "matmul"));
+    return make_primitive(p, s, &matmul, &src, &weights, &dst, &vector);
+}
+
+static lvsa_status make_conv(plan *p, const state *s)
+{
+    const int64_t *out = p->key.out, *in = p->key.in, *k = p->key.kernel; /* k: O, kt, ky, kx, C */
+    dnnl_memory_desc_t src, weights, dst, bias;
+    dnnl_convolution_desc_t conv;
+    describe(&src, 5, DIMS(1, in[3], in[0], in[1], in[2]), dnnl_ndhwc);
+    describe(&weights, 5, DIMS(k[0], k[4], k[1], k[2], k[3]), dnnl_odhwi);
+    describe(&dst, 5, DIMS(1, out[3], out[0], out[1], out[2]), dnnl_ndhwc);
+    describe(&bias, 1, DIMS(k[0]), dnnl_a);
+    const dnnl_dims_t strides = {1, 1, 1}, padding = {0, k[2] / 2, k[3] / 2};
+    LV_TRY(check(dnnl_convolution_forward_desc_init(
+                     &conv, dnnl_forward_inference, dnnl_convolution_auto, &src, &weights,
+                     p->key.bias ? &bias : NULL, &dst, strides, padding, padding),
+                 "convolution"));
+    return make_primitive(p, s, &conv, &src, &weights, &dst, &bias);
+}
+
+static lvsa_status find_plan(plan **out, state *s, const key *wanted)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (memcmp(&s->plans[i].key, wanted, sizeof *wanted) == 0) {
+            *out = &s->plans[i];
+            return LVSA_OK;
+        }
+    if (s->count == s->capacity) {
+        size_t capacity = s->capacity ? 2 * s->capacity : 32;
+        plan *plans = lv_grow_array(s->plans, s->capacity, capacity, sizeof *plans);
+        if (!plans) return lv_fail(LVSA_ERR_MEMORY, "%zu primitives don't fit in memory", capacity);
+        s->plans = plans;
+        s->capacity = capacity;
+    }
+    plan *p = &s->plans[s->count];
+    *p = (plan){.key = *wanted};
+    lvsa_status status = wanted->convolution ? make_conv(p, s) : make_matmul(p, s);
+    if (status != LVSA_OK) {
+        free_plan(p);
+        return status;
+    }
+    s->count++;
+    *out = p;
+    return LVSA_OK;
+}
+
+/* ---- running it ------------------------------------------------------------------------------ */
+
+/* `data` in the order of the plan's arguments. */
+static lvsa_status execute(lv_exec *e, const state *s, plan *p, void *const data[MOST_ARGS])
+{
+    for (int i = 0; i < p->args; i++)
+        LV_TRY(check(dnnl_memory_set_data_handle(p->arg[i].memory, data[i]), "memory"));
+#ifdef LVSA_HAVE_OPENMP
+    int before = omp_get_max_threads(); /* oneDNN takes as many as this says */
+    omp_set_num_threads(lv_cpu_threads(e));
+#else
+    (void)e;
+#endif
+    dnnl_status_t status = dnnl_primitive_execute(p->primitive, s->stream, p->args, p->arg);
+    if (status == dnnl_success) status = dnnl_stream_wait(s->stream);
+#ifdef LVSA_HAVE_OPENMP
+    omp_set_num_threads(before);
+#endif
+    return check(status, "execution");
+}
+
+static void *address(const void *memory) { return (void *)(uintptr_t)memory; }
+
+lvsa_status lv_cpu_matmul(lv_exec *e, float *c, const float *a, const float *b, int64_t rows,
+                          int64_t columns, int64_t inner, const lv_epilogue *end)
+{
+    state *s;
+    plan *p;
+    key k;
+    if (rows == 0) return LVSA_OK;
+    LV_TRY(find_state(&s, e));
+    memset(&k, 0, sizeof k);
+    k.out[0] = rows, k.out[1] = columns, k.in[1] = inner;
+    k.f = end->f, k.bias = end->bias != NULL, k.gate = end->gate != NULL, k.add = end->add;
+    LV_TRY(find_plan(&p, s, &k));
+    void *data[MOST_ARGS] = {address(a), address(b), c};
+    int args = 3;
+    if (end->bias) data[args++] = address(end->bias);
+    if (end->gate) data[args++] = address(end->gate);
+    return execute(e, s, p, data);
+}
+
+lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b)
+{
+    state *s;
+    plan *p;
+    key k;
+    LV_TRY(find_state(&s, e));
+    memset(&k, 0, sizeof k);
+    for (int i = 0; i < 4; i++) k.out[i] = out.shape[i], k.in[i] = in.shape[i];
+    for (int i = 0; i < 5; i++) k.kernel[i] = w.shape[i];
+    k.bias = b.rank != 0, k.convolution = 1;
+    LV_TRY(find_plan(&p, s, &k));
+    void *data[MOST_ARGS] = {in.data, w.data, out.data, b.data};
+    return execute(e, s, p, data);
+}

@@ -1,0 +1,32 @@
+/* device.h: a processor with its memory. */
+#ifndef LV_ENGINE_RUNTIME_DEVICE_H
+#define LV_ENGINE_RUNTIME_DEVICE_H
+
+#include "engine/runtime/ops.h"
+
+/* What the shared code needs from a device; its own state follows in the device's folder. */
+struct lv_device {
+    lvsa_device kind;
+    lvsa_dtype dtype; /* of activations and of weights that are matrices or kernels */
+    const lv_ops *ops;
+    int threads;      /* CPU threads; 0: as many as OpenMP would take               */
+
+    lvsa_status (*allocate)(lv_device *, void **out, size_t bytes); /* 64-byte aligned; MEMORY */
+    void (*release)(lv_device *, void *memory);
+    lvsa_status (*upload)(lv_device *, void *to, const void *from, size_t bytes);
+    lvsa_status (*download)(lv_device *, void *to, const void *from, size_t bytes);
+    void (*close)(lv_device *);
+};
+
+/* Opens a device. LVSA_ERR_UNSUPPORTED: not in this build or not on this machine. */
+lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads);
+void lv_device_close(lv_device **device);
+
+/* A forward pass on this device that measures: takes give no memory, operations do nothing. */
+lv_exec lv_exec_measure(lv_device *device);
+
+/* Ends measuring: allocates what was found (peak) and makes the next pass real. */
+lvsa_status lv_exec_begin(lv_exec *e);
+void lv_exec_end(lv_exec *e);
+
+#endif

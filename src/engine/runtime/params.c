@@ -1,0 +1,135 @@
+/* params.c: from a file's view to a device's tensor. */
+#include "engine/runtime/params.h"
+
+#include <string.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+
+struct lv_params {
+    lv_device *device;
+    void **blocks; /* [count] memory on the device */
+    size_t count, capacity, bytes;
+};
+
+lvsa_status lv_params_create(lv_params **out, lv_device *device)
+{
+    *out = lv_zalloc(sizeof **out);
+    if (!*out)
+        return lv_fail(LVSA_ERR_MEMORY, "weights: %zu bytes don't fit in memory", sizeof **out);
+    (*out)->device = device;
+    return LVSA_OK;
+}
+
+void lv_params_free(lv_params **params)
+{
+    if (!params || !*params) return;
+    lv_params *p = *params;
+    while (p->count > 0) p->device->release(p->device, p->blocks[--p->count]);
+    lv_free(p->blocks);
+    lv_free(p);
+    *params = NULL;
+}
+
+size_t lv_params_bytes(const lv_params *params) { return params->bytes; }
+
+/* Device memory that is freed with the parameters. */
+static lvsa_status allocate(void **out, lv_params *p, size_t bytes)
+{
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity ? 2 * p->capacity : 64;
+        void **blocks = lv_grow_array(p->blocks, p->capacity, capacity, sizeof *blocks);
+        if (!blocks)
+            return lv_fail(LVSA_ERR_MEMORY, "a list of %zu weights doesn't fit in memory",
+                           capacity);
+        p->blocks = blocks;
+        p->capacity = capacity;
+    }
+    LV_TRY(p->device->allocate(p->device, out, bytes));
+    p->blocks[p->count++] = *out;
+    p->bytes += bytes;
+    return LVSA_OK;
+}
+
+/* The shape on the device; a kernel's is [O, kt, ky, kx, I]. */
+static lv_tensor shape_of(const lv_weight *w, lvsa_dtype dtype)
+{
+    int64_t s[LV_MAX_RANK] = {1, 1, 1, 1, 1};
+    bool vector = true;
+    for (int i = 0; i < w->rank && i < LV_MAX_RANK; i++) {
+        s[i] = (int64_t)w->shape[i];
+        if (i > 0 && s[i] != 1) vector = false;
+    }
+    if (vector) return lv_tensor_view(NULL, LVSA_F32, 1, s);
+    if (w->rank == 2) return lv_tensor_view(NULL, dtype, 2, s);
+    if (w->rank == 4) return lv_tensor_view(NULL, dtype, 5, LV_SHAPE(s[0], 1, s[2], s[3], s[1]));
+    if (w->rank == 5) return lv_tensor_view(NULL, dtype, 5, LV_SHAPE(s[0], s[2], s[3], s[4], s[1]));
+    return lv_tensor_view(NULL, LVSA_F32, w->rank, s);
+}
+
+/* to[o][k][i] = from[o][i][k]. */
+static void channels_last(float *to, const float *from, int64_t outputs, int64_t points,
+                          int64_t inputs)
+{
+    for (int64_t o = 0; o < outputs; o++)
+        for (int64_t k = 0; k < points; k++)
+            for (int64_t i = 0; i < inputs; i++)
+                to[(o * points + k) * inputs + i] = from[(o * inputs + i) * points + k];
+}
+
+static void narrow(void *to, const float *from, size_t count, lvsa_dtype dtype)
+{
+    uint16_t *half = to;
+    for (size_t i = 0; i < count; i++)
+        half[i] = dtype == LVSA_BF16 ? lv_f32_to_bf16(from[i]) : lv_f32_to_f16(from[i]);
+}
+
+/* The weight as the device wants it, in host memory `wide` (and `laid`), each of w->count f32. */
+static const void *convert(float *wide, float *laid, const lv_weight *w, lv_tensor t)
+{
+    const float *from = wide;
+    lv_weight_to_f32(wide, w, 0, w->count);
+    if (t.rank == 5) {
+        channels_last(laid, wide, t.shape[0], t.shape[1] * t.shape[2] * t.shape[3], t.shape[4]);
+        from = laid;
+    }
+    if (t.dtype == LVSA_F32) return from;
+    void *to = from == wide ? (void *)laid : (void *)wide;
+    narrow(to, from, w->count, t.dtype);
+    return to;
+}
+
+static lvsa_status upload(lv_params *p, lv_param *param, lvsa_dtype dtype)
+{
+    lv_weight *w = &param->file;
+    param->t = shape_of(w, dtype);
+    bool as_it_is = w->dtype == param->t.dtype && param->t.rank != 5 && lv_weight_is_aligned(w);
+    if (as_it_is && p->device->kind == LVSA_DEVICE_CPU) {
+        param->t.data = (void *)(uintptr_t)w->data;
+        return LVSA_OK;
+    }
+    size_t bytes = w->count * lv_dtype_size(param->t.dtype);
+    LV_TRY(allocate(&param->t.data, p, bytes));
+    if (as_it_is) return p->device->upload(p->device, param->t.data, w->data, bytes);
+
+    float *wide = lv_zalloc_array(w->count, 2 * sizeof *wide);
+    if (!wide) return lv_fail(LVSA_ERR_MEMORY, "converting %zu weights: no memory", w->count);
+    lvsa_status s = p->device->upload(p->device, param->t.data,
+                                      convert(wide, wide + w->count, w, param->t), bytes);
+    lv_free(wide);
+    return s;
+}
+
+lvsa_status lv_params_load(lv_params *params, lv_weights *weights, const lv_weight_group *group,
+                           lvsa_dtype dtype)
+{
+    LV_TRY(lv_weights_bind(weights, group));
+    for (int block = 0; block < group->repeat; block++)
+        for (size_t i = 0; i < group->spec_count; i++) {
+            char *at = (char *)group->to + (size_t)block * group->stride + group->specs[i].offset;
+            lv_param *param = (lv_param *)(void *)(at - offsetof(lv_param, file));
+            LV_TRY(upload(params, param, dtype));
+            if (param->t.data != param->file.data) lv_weights_drop(weights, &param->file);
+        }
+    return LVSA_OK;
+}
