@@ -5,12 +5,14 @@
 #include "options.h"
 #include "talk.h"
 
-/* How every command's settings begin. */
+/* How every command's settings begin; zeros where the command has nothing to say on stderr. */
 typedef struct common_settings {
     int_setting quiet, verbose;
 } common_settings;
 
-extern const option common_options[]; /* commands.c */
+/* commands.c: the last rows of commands that talk, and of those that don't. */
+extern const option common_options[];
+extern const option help_options[];
 
 /* clang-format off */
 #define HELP_OPTION {"help", 'h', OPTION_HELP, 0, NULL, .help = "print this and stop"}

@@ -1,10 +1,12 @@
-/* commands.c: which commands there are, and the options that all of them have. */
+/* commands.c: which commands there are, and the options that many of them share. */
 #include "command.h"
 
 const command *const commands[] = {&plan_command, &bench_attention_command, &bench_plan_command,
                                    NULL};
 
 /* clang-format off */
+const option help_options[] = {HELP_OPTION, {.name = NULL}};
+
 const option common_options[] = {
     {"quiet", 'q', OPTION_FLAG, offsetof(common_settings, quiet), NULL,
      .help = "say nothing on stderr but errors"},

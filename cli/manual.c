@@ -59,10 +59,11 @@ static text describe(const option *o)
 
 /* ---- --help ---------------------------------------------------------------------------------- */
 
-/* Prints words from `column` on, the following lines from `indent` on. */
-static void print_wrapped(FILE *out, const char *words, int column, int indent)
+/* Prints words from column `indent` on, where the first line already stands. */
+static void print_wrapped(FILE *out, const char *words, int indent)
 {
     bool first = true;
+    int column = indent;
     while (*words) {
         int length = (int)strcspn(words, " ");
         if (!first && column + 1 + length > WIDTH) {
@@ -89,7 +90,7 @@ static void print_option(FILE *out, const option *o)
 
     if ((int)left.length + 2 > INDENT) fprintf(out, "%s\n%*s", left.bytes, INDENT, "");
     else fprintf(out, "%-*s", INDENT, left.bytes);
-    print_wrapped(out, describe(o).bytes, INDENT, INDENT);
+    print_wrapped(out, describe(o).bytes, INDENT);
 }
 
 static void print_groups(FILE *out, const option_group *groups)
@@ -103,7 +104,7 @@ static void print_groups(FILE *out, const option_group *groups)
 void manual_print_command_help(FILE *out, const command *c)
 {
     fprintf(out, "usage: lvsa %s [OPTION...]\n\n", c->name);
-    print_wrapped(out, c->details, 0, 0);
+    print_wrapped(out, c->details, 0);
     print_groups(out, c->groups);
     fprintf(out, "\nexamples:\n");
     for (const char *const *e = c->examples; *e; e += 2)
@@ -220,12 +221,13 @@ static void print_option_words(FILE *out, const option_group *groups)
         }
 }
 
-static void print_choice_cases(FILE *out, const option_group *groups)
+/* What can follow an option: cases of the shell that begin with `before`. */
+static void print_choice_cases(FILE *out, const char *before, const option_group *groups)
 {
     for (const option_group *g = groups; g->options; g++)
         for (const option *o = g->options; o->name; o++) {
             if (!o->choice) continue;
-            fprintf(out, "        --%s) values='", o->name);
+            fprintf(out, "%s--%s) values='", before, o->name);
             for (int i = 0; o->choice(i); i++) fprintf(out, "%s%s", i ? " " : "", o->choice(i));
             fputs("' ;;\n", out);
         }
@@ -277,7 +279,7 @@ void manual_print_bash_completion(FILE *out, const option_group *program)
         fprintf(out, "    '%s'*)\n        options='", (*c)->name);
         print_option_words(out, (*c)->groups);
         fputs("'\n        case $prev in\n", out);
-        print_choice_cases(out, (*c)->groups);
+        print_choice_cases(out, "        ", (*c)->groups);
         fputs("        esac ;;\n", out);
     }
     fputs("    esac\n    case $COMP_CWORD,${COMP_WORDS[1]} in\n    1,*) options='", out);
@@ -285,8 +287,8 @@ void manual_print_bash_completion(FILE *out, const option_group *program)
     print_option_words(out, program);
     fputs("' ;;\n", out);
     print_second_words(out);
-    fputs("    2,--completion) values='bash' ;;\n"
-          "    *) [[ $values || $cur == -* ]] || return 0 ;;\n"
+    print_choice_cases(out, "    2,", program);
+    fputs("    *) [[ $values || $cur == -* ]] || return 0 ;;\n"
           "    esac\n"
           "    COMPREPLY=($(compgen -W \"${values:-$options}\" -- \"$cur\"))\n"
           "}\n"

@@ -35,7 +35,7 @@ static void fill_row(unsigned char *cells, const lvsa_plan *plan, const lvsa_pla
     for (int f = w.first; f <= w.last; f++) cells[f] = cells[f] == ANCHOR ? BOTH : WINDOW;
 }
 
-/* The distance of ticks: 1, 2 or 5 times a power of ten, ten of them at most. */
+/* The distance of ticks: 1, 2 or 5 times a power of ten, so that there are about ten. */
 static int tick_step(int frames)
 {
     for (int power = 1;; power *= 10)
@@ -131,22 +131,20 @@ static void svg_legend(FILE *out)
     static const char *const names[] = {[ANCHOR] = "anchor", [WINDOW] = "window", [BOTH] = "both"};
     const int y = TOP + PLOT + 64;
     for (int i = ANCHOR; i <= BOTH; i++) {
-        const unsigned char *c = palette[i];
         int x = LEFT + PLOT / 2 - 140 + (i - ANCHOR) * 100;
-        fprintf(out, "<path fill=\"#%02x%02x%02x\" d=\"M%d %dh14v14h-14z\"/>", c[0], c[1], c[2], x,
-                y);
+        begin_path(out, i);
+        fprintf(out, "M%d %dh14v14h-14z\"/>", x, y);
         fprintf(out, "<text x=\"%d\" y=\"%d\">%s</text>\n", x + 21, y + 12, names[i]);
     }
 }
 
-static exit_code write_svg(FILE *out, const lvsa_plan *plan, const char *title)
+static void write_svg(FILE *out, const lvsa_plan *plan, const char *title)
 {
     const lvsa_plan_info info = info_of(plan);
     const int width = LEFT + PLOT + RIGHT, height = TOP + PLOT + BOTTOM, middle = LEFT + PLOT / 2;
     fprintf(out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-            "viewBox=\"0 0 %d %d\" "
-            "font-family=\"sans-serif\" font-size=\"13\">\n"
+            "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"13\">\n"
             "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n"
             "<text x=\"%d\" y=\"28\" text-anchor=\"middle\" font-size=\"16\">%s</text>\n",
             width, height, width, height, width, height, middle, title);
@@ -164,12 +162,10 @@ static exit_code write_svg(FILE *out, const lvsa_plan *plan, const char *title)
         middle, TOP + PLOT + 44);
     fprintf(out,
             "<text transform=\"translate(20 %d) rotate(-90)\" text-anchor=\"middle\" "
-            "font-size=\"15\">query "
-            "frame</text>\n",
+            "font-size=\"15\">query frame</text>\n",
             TOP + PLOT / 2);
     svg_legend(out);
     fputs("</svg>\n", out);
-    return CODE_DONE;
 }
 
 /* ---- PNG ------------------------------------------------------------------------------------- */
@@ -212,15 +208,18 @@ static void draw_axes(bitmap *b, int frames)
             *pixel(b, at, last + i) = *pixel(b, first - i, at) = INK;
 }
 
-static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
+static exit_code check_png(const lvsa_plan *plan)
 {
-    (void)title;
+    const int frames = info_of(plan).latent_frames;
+    if (frames <= PNG_MOST_FRAMES) return CODE_DONE;
+    return complain(CODE_USAGE, "a .png of %d frames: %d at most; write a .svg", frames,
+                    PNG_MOST_FRAMES);
+}
+
+static exit_code write_png(FILE *out, const lvsa_plan *plan)
+{
     const lvsa_plan_info info = info_of(plan);
     const int frames = info.latent_frames;
-    if (frames > PNG_MOST_FRAMES)
-        return complain(CODE_USAGE, "a .png of %d frames: %d at most; write a .svg", frames,
-                        PNG_MOST_FRAMES);
-
     bitmap b = {.cell = frames < PNG_PLOT ? PNG_PLOT / frames : 1};
     b.plot = b.cell * frames;
     b.edge = b.plot + 2 * PNG_MARGIN;
@@ -248,10 +247,16 @@ static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
 
 #else
 
-static exit_code write_png(FILE *out, const lvsa_plan *plan, const char *title)
+static exit_code check_png(const lvsa_plan *plan)
 {
-    (void)out, (void)plan, (void)title;
+    (void)plan;
     return complain(CODE_FAILED, "this program was built without libpng; write a .svg");
+}
+
+static exit_code write_png(FILE *out, const lvsa_plan *plan)
+{
+    (void)out;
+    return check_png(plan);
 }
 
 #endif
@@ -271,10 +276,12 @@ exit_code mask_format_of(mask_format *out, const char *path)
 
 exit_code mask_write(const char *path, mask_format format, const lvsa_plan *plan, const char *title)
 {
+    if (format == MASK_PNG) TRY(check_png(plan)); /* before a file of that name is lost */
     FILE *file = fopen(path, "wb");
     if (!file) return complain(CODE_FAILED, "%s: %s", path, strerror(errno));
-    exit_code code =
-        format == MASK_SVG ? write_svg(file, plan, title) : write_png(file, plan, title);
+    exit_code code = CODE_DONE;
+    if (format == MASK_SVG) write_svg(file, plan, title);
+    else code = write_png(file, plan);
     bool failed = ferror(file) != 0;
     errno = 0;
     if ((fclose(file) != 0 || failed) && code == CODE_DONE)
