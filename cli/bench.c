@@ -122,7 +122,7 @@ static const option_group bench_attention_groups[] = {
 /* ---- bench attention: tensors ---------------------------------------------------------------- */
 
 /* Nearly normal, mean 0 and variance 1: a sum of four uniform 16-bit numbers, which is as good for
- * a benchmark and far quicker. The bits are xorshift64*'s (Vigna 2016), the same on every machine. */
+ * a benchmark and far quicker. The bits are xorshift64*'s (Vigna 2016), the same everywhere. */
 static float next_normal(uint64_t *state)
 {
     *state ^= *state >> 12;
