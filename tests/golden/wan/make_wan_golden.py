@@ -8,8 +8,8 @@
 
 Every number comes from diffusers on the CPU, from the checkpoint as it was read back. It runs in
 fp64, but for what diffusers itself keeps in fp32 (time embedding, layer norms, residual sums,
-angles, sigmas), and the results are rounded to fp32. In fp32 throughout, cross-attention's sums over
-512 keys, most of them alike, are off by 5e-6: half of the bound that our own fp32 is held to.
+angles, sigmas), and the results are rounded to fp32. In fp32 throughout, cross-attention's sums
+over 512 keys, most alike, are off by 5e-6: half of the bound that our own fp32 is held to.
 README.md tells what the files hold. Letters: T latent frames, F frames, Y and X latent height and
 width, L tokens of a text.
 """
