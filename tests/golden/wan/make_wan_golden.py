@@ -334,7 +334,10 @@ def golden_forward(pipe, name, text, shape, timestep):
     out |= {"rope_cos": cos[0, :, 0, 0::2], "rope_sin": sin[0, :, 0, 1::2]}
     out |= {"x": x[0], "text": embedding[0, :length]}
     file = f"{name}.safetensors"
-    case = {"name": name, "file": file, "checkpoint": pipe.name, "text": text, "timestep": timestep}
+    case = {
+        "name": name, "file": file, "checkpoint": pipe.name, "text": text, "timestep": timestep,
+        "shape": list(shape),
+    }  # fmt: skip
     return {file: out}, case
 
 
