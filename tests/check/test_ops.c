@@ -289,18 +289,12 @@ static void patches_come_back(void **state)
     lv_tensor z = MAKE(4, C, T, Y, X), tokens = MAKE(2, T * Y / 2 * X / 2, C * 4),
               back = MAKE(4, C, T, Y, X);
     CHECK_OK(lv_op_patchify(&exec, tokens, z, 2, 2));
-    /* token of (t 1, y 2..3, x 4..5), column (c 3, y 1, x 0) */
-    assert_true(AT(tokens, (1 * 6 + 1 * 3 + 2) * 20 + 3 * 4 + 2) ==
+    /* token of (t 1, y 2..3, x 4..5), column (y 1, x 0, c 3) */
+    assert_true(AT(tokens, (1 * 6 + 1 * 3 + 2) * 20 + 2 * C + 3) ==
                 AT(z, ((3 * T + 1) * Y + 3) * X + 4));
-    /* the other order of columns, so permuted by hand */
-    lv_tensor other = MAKE(2, T * Y / 2 * X / 2, C * 4);
-    for (int64_t i = 0; i < 12; i++)
-        for (int64_t c = 0; c < C; c++)
-            for (int64_t p = 0; p < 4; p++)
-                ((float *)other.data)[i * 20 + p * C + c] = AT(tokens, i * 20 + c * 4 + p);
-    CHECK_OK(lv_op_unpatchify(&exec, back, other, 2, 2));
+    CHECK_OK(lv_op_unpatchify(&exec, back, tokens, 2, 2));
     assert_memory_equal(back.data, z.data, (size_t)(C * T * Y * X) * sizeof(float));
-    FREE(z, tokens, back, other);
+    FREE(z, tokens, back);
 }
 
 static void frames_are_moved(void **state)
@@ -327,13 +321,38 @@ static void frames_are_moved(void **state)
     FREE(x, up, twice, z, frame, scale, shift);
 }
 
+static void pictures_are_blended(void **state)
+{
+    (void)state;
+    const int64_t Y = 5, X = 7, C = 3, count = 2 * Y * X * C;
+    lv_tensor from = MAKE(4, 2, 6, 4, C), to = MAKE(4, 2, Y, X, C), before = MAKE(4, 2, Y, X, C);
+    for (lv_ramp ramp = LV_RAMP_NONE; ramp <= LV_RAMP_X; ramp++) {
+        const lv_blend b = {.to_y = 2, .to_x = 3, .from_y = 1, .from_x = 1, .height = 3,
+                            .width = 2, .ramp = ramp};
+        memcpy(before.data, to.data, (size_t)count * sizeof(float));
+        CHECK_OK(lv_op_blend(&exec, to, from, &b));
+        for (int64_t at = 0; at < count; at++) {
+            int64_t c = at % C, j = at / C % X - 3, i = at / (C * X) % Y - 2, f = at / (C * X * Y);
+            double want = AT(before, at);
+            if (i >= 0 && j >= 0 && j < 2) {
+                double s = ramp == LV_RAMP_Y ? (double)i / 3 : ramp == LV_RAMP_X ? j / 2.0 : 0.0;
+                want = s * want + (1 - s) * AT(from, ((f * 6 + 1 + i) * 4 + 1 + j) * C + c);
+            }
+            close_to(AT(to, at), want, 1.0, "blend", at);
+        }
+    }
+    CHECK_FAILS(lv_op_blend(&exec, to, from, &(lv_blend){.to_x = 4, .height = 1, .width = 4}),
+                LVSA_ERR_SHAPE, "blend");
+    CHECK_FAILS(lv_op_blend(&exec, to, from, &(lv_blend){.from_y = -1, .height = 1, .width = 1}),
+                LVSA_ERR_SHAPE, "blend");
+    FREE(from, to, before);
+}
+
 static void misfits_are_refused(void **state)
 {
     (void)state;
     lv_tensor a = MAKE(2, 3, 4), b = MAKE(2, 4, 3), w = MAKE(2, 5, 4);
     CHECK_FAILS(lv_op_linear(&exec, b, a, w, none, LV_LINEAR), LVSA_ERR_SHAPE, "linear: [4, 3");
-    CHECK_FAILS(lv_op_embed(&exec, a, w, (const int32_t[]){0, 5, 1}), LVSA_ERR_SHAPE, "token 5");
-    CHECK_FAILS(lv_op_rms_norm(&exec, a, b, w, 1e-6f), LVSA_ERR_SHAPE, "rms_norm");
     CHECK_FAILS(lv_op_copy(&exec, a, w), LVSA_ERR_SHAPE, "copy");
     FREE(a, b, w);
 }
@@ -375,6 +394,7 @@ int main(void)
         cmocka_unit_test(exponentials_at_the_ends),
         cmocka_unit_test(patches_come_back),
         cmocka_unit_test(frames_are_moved),
+        cmocka_unit_test(pictures_are_blended),
         cmocka_unit_test(misfits_are_refused),
         cmocka_unit_test(measuring_finds_the_peak),
     };

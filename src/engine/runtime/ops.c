@@ -30,7 +30,7 @@ static bool same_count(lv_tensor a, lv_tensor b)
 lvsa_status lv_take(lv_tensor *out, lv_exec *e, lvsa_dtype dtype, int rank, const int64_t *shape)
 {
     *out = lv_tensor_view(NULL, dtype, rank, shape);
-    size_t bytes = lv_dtype_size(dtype);
+    size_t bytes = lv_dtype_bytes(dtype);
     for (int i = 0; i < rank; i++)
         if (shape[i] < 0 || !lv_mul(&bytes, bytes, (size_t)shape[i]))
             return lv_fail(LVSA_ERR_MEMORY, "a tensor of %lld x ...: too large",
@@ -54,16 +54,6 @@ lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, 
         !is_vector(b, w.shape[0]) || !is_vector(gate, w.shape[0]))
         return misfit("linear_add", x, y);
     RUN(linear_add, x, y, w, b, gate);
-}
-
-lvsa_status lv_op_embed(lv_exec *e, lv_tensor out, lv_tensor table, const int32_t *ids)
-{
-    if (out.shape[1] != table.shape[1]) return misfit("embed", out, table);
-    for (int64_t i = 0; i < out.shape[0]; i++)
-        if (ids[i] < 0 || ids[i] >= table.shape[0])
-            return lv_fail(LVSA_ERR_SHAPE, "embed: token %d; 0 to %lld is wanted", ids[i],
-                           (long long)table.shape[0] - 1);
-    RUN(embed, out, table, ids);
 }
 
 lvsa_status lv_op_layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_layer_norm *norm)
@@ -217,6 +207,21 @@ lvsa_status lv_op_take_frame(lv_exec *e, lv_tensor out, lv_tensor z, int64_t t, 
         !is_vector(scale, z.shape[0]) || !is_vector(shift, z.shape[0]))
         return misfit("take_frame", out, z);
     RUN(take_frame, out, z, t, scale, shift);
+}
+
+static bool fits(lv_tensor picture, int64_t y, int64_t x, const lv_blend *b)
+{
+    return y >= 0 && x >= 0 && y + b->height <= picture.shape[1] &&
+           x + b->width <= picture.shape[2];
+}
+
+lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend *blend)
+{
+    if (to.shape[0] != from.shape[0] || to.shape[3] != from.shape[3] || to.dtype != from.dtype ||
+        !fits(to, blend->to_y, blend->to_x, blend) ||
+        !fits(from, blend->from_y, blend->from_x, blend))
+        return misfit("blend", to, from);
+    RUN(blend, to, from, blend);
 }
 
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x)

@@ -45,9 +45,6 @@ lvsa_status lv_op_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv
 lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
                              lv_tensor gate);
 
-/* out[L,E] = table[ids[i]]; ids are checked. */
-lvsa_status lv_op_embed(lv_exec *e, lv_tensor out, lv_tensor table, const int32_t *ids);
-
 /* ---- norms ----------------------------------------------------------------------------------- */
 
 /* out = ((x - mean) / sqrt(variance + eps) * weight + bias) * (1 + scale) + shift, row by row, in
@@ -103,11 +100,11 @@ lvsa_status lv_op_combine(lv_exec *e, lv_tensor out, int terms, const float *fac
 
 /* ---- latents and tokens ---------------------------------------------------------------------- */
 
-/* Tokens of patches of py x px latents: out[T*Y/py*X/px, C*py*px], columns (c, y, x), from z f32
- * [C,T,Y,X]. */
+/* Tokens of patches of py x px latents: out[T*Y/py*X/px, py*px*C], columns (y, x, c) as a kernel's
+ * are laid out, from z f32 [C,T,Y,X]. */
 lvsa_status lv_op_patchify(lv_exec *e, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
 
-/* The way back: z f32 [C,T,Y,X] from x [tokens, py*px*C], columns (y, x, c). */
+/* The way back: z f32 [C,T,Y,X] from x [tokens, py*px*C]. */
 lvsa_status lv_op_unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
 
 /* ---- convolutional decoders ------------------------------------------------------------------ */
@@ -134,6 +131,16 @@ lvsa_status lv_op_split_frames(lv_exec *e, lv_tensor out, lv_tensor x);
 lvsa_status lv_op_take_frame(lv_exec *e, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
                              lv_tensor shift);
 
+/* A rectangle of every frame, from one picture [F, Y, X, C] to another of the same type:
+ *     to[f, to_y + i, to_x + j] = (1 - s) * from[f, from_y + i, from_x + j] + s * to[...]
+ * where s is 0 (a copy), i / height or j / width. The two don't overlap. */
+typedef enum lv_ramp { LV_RAMP_NONE, LV_RAMP_Y, LV_RAMP_X } lv_ramp;
+typedef struct lv_blend {
+    int64_t to_y, to_x, from_y, from_x, height, width;
+    lv_ramp ramp;
+} lv_blend;
+lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend *blend);
+
 /* Copies count numbers within the device; types may differ. */
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x);
 lvsa_status lv_op_zero(lv_exec *e, lv_tensor out);
@@ -146,7 +153,6 @@ struct lv_ops {
                           lv_activation f);
     lvsa_status (*linear_add)(lv_exec *, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
                               lv_tensor gate);
-    lvsa_status (*embed)(lv_exec *, lv_tensor out, lv_tensor table, const int32_t *ids);
     lvsa_status (*layer_norm)(lv_exec *, lv_tensor out, lv_tensor x, const lv_layer_norm *norm);
     lvsa_status (*rms_norm)(lv_exec *, lv_tensor out, lv_tensor x, lv_tensor weight, float eps);
     lvsa_status (*norm_rope)(lv_exec *, lv_tensor x, lv_tensor weight, float eps,
@@ -168,6 +174,7 @@ struct lv_ops {
     lvsa_status (*split_frames)(lv_exec *, lv_tensor out, lv_tensor x);
     lvsa_status (*take_frame)(lv_exec *, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
                               lv_tensor shift);
+    lvsa_status (*blend)(lv_exec *, lv_tensor to, lv_tensor from, const lv_blend *blend);
     lvsa_status (*copy)(lv_exec *, lv_tensor out, lv_tensor x);
     lvsa_status (*zero)(lv_exec *, lv_tensor out);
 };

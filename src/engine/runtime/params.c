@@ -108,7 +108,7 @@ static lvsa_status upload(lv_params *p, lv_param *param, lvsa_dtype dtype)
         param->t.data = (void *)(uintptr_t)w->data;
         return LVSA_OK;
     }
-    size_t bytes = w->count * lv_dtype_size(param->t.dtype);
+    size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
     LV_TRY(allocate(&param->t.data, p, bytes));
     if (as_it_is) return p->device->upload(p->device, param->t.data, w->data, bytes);
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <lvsa/lvsa_attention.h> /* lvsa_dtype */
+#include "engine/dtype.h"
 
 enum { LV_MAX_RANK = 5 };
 
@@ -17,8 +17,6 @@ typedef struct lv_tensor {
     int rank;
     int64_t shape[LV_MAX_RANK]; /* 1 past the rank */
 } lv_tensor;
-
-static inline size_t lv_dtype_size(lvsa_dtype dtype) { return dtype == LVSA_F32 ? 4 : 2; }
 
 /* A view of memory that somebody else owns. */
 static inline lv_tensor lv_tensor_view(void *data, lvsa_dtype dtype, int rank,
@@ -44,7 +42,7 @@ static inline int64_t lv_tensor_row(lv_tensor t)
 static inline lv_tensor lv_tensor_rows(lv_tensor t, int64_t first, int64_t count)
 {
     if (t.data)
-        t.data = (char *)t.data + (size_t)(first * lv_tensor_row(t)) * lv_dtype_size(t.dtype);
+        t.data = (char *)t.data + (size_t)(first * lv_tensor_row(t)) * lv_dtype_bytes(t.dtype);
     t.shape[0] = count;
     return t;
 }

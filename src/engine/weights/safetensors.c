@@ -56,11 +56,6 @@ static const struct type *find_type(const char *name)
     return NULL;
 }
 
-size_t lv_dtype_bytes(lvsa_dtype dtype)
-{
-    return dtype == LVSA_F32 ? 4 : dtype == LVSA_F16 || dtype == LVSA_BF16 ? 2 : 0;
-}
-
 const char *lv_shape_to_text(char text[LV_SHAPE_TEXT], const size_t *shape, int rank)
 {
     size_t used = (size_t)snprintf(text, LV_SHAPE_TEXT, "[");

@@ -7,9 +7,8 @@
 #ifndef LV_ENGINE_WEIGHTS_SAFETENSORS_H
 #define LV_ENGINE_WEIGHTS_SAFETENSORS_H
 
-#include <lvsa/lvsa_attention.h> /* lvsa_dtype */
-
 #include "base/error.h"
+#include "engine/dtype.h"
 
 enum { LV_TENSOR_MAX_RANK = 8, LV_TENSOR_MAX_NAME = 512 /* bytes */ };
 
@@ -60,9 +59,6 @@ void lv_safetensors_drop(const lv_safetensors *file, const void *data, size_t by
 /* "[64, 128]" into text. Returns text. */
 enum { LV_SHAPE_TEXT = 192 };
 const char *lv_shape_to_text(char text[LV_SHAPE_TEXT], const size_t *shape, int rank);
-
-/* Bytes of an element: 4 or 2; 0 for a number that is no type. */
-size_t lv_dtype_bytes(lvsa_dtype dtype);
 
 /* ---- writing --------------------------------------------------------------------------------- */
 

@@ -205,15 +205,15 @@ static void weigh(float *restrict s, float *restrict max, float *restrict sum, v
     }
 }
 
-/* o[d][i] = o[d][i] * rescale[i] + sum_j v[j][d] p[j][i]; dim is a multiple of ROWS. */
+/* o[d][i] = o[d][i] * rescale[i] + sum_j v[j][d] p[j][i]; dim is a multiple of ROWS. The tile has a
+ * sum of its own, added once: a thousand equal keys would otherwise all round the same way. */
 static void add_values(float *restrict o, const float *restrict v, const float *restrict p,
                        const vec rescale[COLS], int keys, size_t dim)
 {
     for (size_t d = 0; d < dim; d += ROWS, o += ROWS * BLOCK) {
         vec sum[ROWS][COLS];
         for (int r = 0; r < ROWS; r++)
-            for (int c = 0; c < COLS; c++)
-                sum[r][c] = v_mul(v_load(o + r * BLOCK + c * LANES), rescale[c]);
+            for (int c = 0; c < COLS; c++) sum[r][c] = v_set1(0.0f);
         for (int j = 0; j < keys; j++) {
             vec lanes[COLS];
             for (int c = 0; c < COLS; c++) lanes[c] = v_load(p + j * BLOCK + c * LANES);
@@ -223,7 +223,10 @@ static void add_values(float *restrict o, const float *restrict v, const float *
             }
         }
         for (int r = 0; r < ROWS; r++)
-            for (int c = 0; c < COLS; c++) v_store(o + r * BLOCK + c * LANES, sum[r][c]);
+            for (int c = 0; c < COLS; c++) {
+                float *to = o + r * BLOCK + c * LANES;
+                v_store(to, v_fma(v_load(to), rescale[c], sum[r][c]));
+            }
     }
 }
 

@@ -91,7 +91,6 @@ static lvsa_status attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_t
 const lv_ops lv_cpu_ops = {
     .linear = linear,
     .linear_add = linear_add,
-    .embed = lv_cpu_embed,
     .layer_norm = lv_cpu_layer_norm,
     .rms_norm = lv_cpu_rms_norm,
     .norm_rope = lv_cpu_norm_rope,
@@ -108,6 +107,7 @@ const lv_ops lv_cpu_ops = {
     .upsample = lv_cpu_upsample,
     .split_frames = lv_cpu_split_frames,
     .take_frame = lv_cpu_take_frame,
+    .blend = lv_cpu_blend,
     .copy = lv_cpu_copy,
     .zero = lv_cpu_zero,
 };

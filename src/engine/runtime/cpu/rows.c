@@ -212,13 +212,3 @@ lvsa_status lv_cpu_zero(lv_exec *e, lv_tensor out)
     memset(out.data, 0, (size_t)lv_tensor_count(out) * sizeof(float));
     return LVSA_OK;
 }
-
-lvsa_status lv_cpu_embed(lv_exec *e, lv_tensor out, lv_tensor table, const int32_t *ids)
-{
-    (void)e;
-    size_t width = (size_t)out.shape[1];
-    for (int64_t i = 0; i < out.shape[0]; i++)
-        memcpy(f32(out) + (size_t)i * width, f32(table) + (size_t)ids[i] * width,
-               width * sizeof(float));
-    return LVSA_OK;
-}
