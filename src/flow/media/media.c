@@ -1,0 +1,89 @@
+/* media.c: finds the writer for a name. */
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "flow/media/writer.h"
+
+static const lv_media_writer *const writers[] = {&lv_media_y4m, &lv_media_png};
+enum { WRITERS = sizeof writers / sizeof writers[0] };
+
+static bool ends_in(const char *path, const char *extension)
+{
+    size_t length = strlen(path), wanted = strlen(extension);
+    if (length <= wanted) return false;
+    for (size_t i = 0; i < wanted; i++)
+        if (tolower((unsigned char)path[length - wanted + i]) != extension[i]) return false;
+    return true;
+}
+
+static lvsa_status find_writer(const lv_media_writer **out, const char *path)
+{
+    char known[256] = "";
+    for (int i = 0, used = 0; i < WRITERS; i++) {
+        if (ends_in(path, writers[i]->extension)) {
+            *out = writers[i];
+            return LVSA_OK;
+        }
+        used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i ? ", " : "",
+                         writers[i]->example);
+    }
+    return lv_fail(LVSA_ERR_ARGUMENT,
+                   "\"%s\": the end of the name says what to write, and this one isn't known; such "
+                   "as %s is wanted",
+                   path, known);
+}
+
+lvsa_status lv_media_open(lv_media **out, const char *path, const lv_media_format *format)
+{
+    enum { MOST = 1 << 15 };
+    const lv_media_writer *writer;
+    *out = NULL;
+    LV_TRY(find_writer(&writer, path));
+    if (format->width < 1 || format->height < 1 || format->width > MOST || format->height > MOST)
+        return lv_fail(LVSA_ERR_ARGUMENT, "frames of %d x %d pixels: 1 to %d each way is wanted",
+                       format->width, format->height, MOST);
+    if (format->rate < 1 || format->scale < 1)
+        return lv_fail(LVSA_ERR_ARGUMENT, "%d/%d frames a second: above 0 is wanted", format->rate,
+                       format->scale);
+    LV_TRY(writer->open(out, path, format));
+    (*out)->writer = writer;
+    (*out)->format = *format;
+    return LVSA_OK;
+}
+
+lvsa_status lv_media_write(lv_media *media, const uint8_t *rgb)
+{
+    return media->writer->write(media, rgb);
+}
+
+lvsa_status lv_media_finish(lv_media **media)
+{
+    if (!media || !*media) return LVSA_OK;
+    lvsa_status s = (*media)->writer->finish(*media);
+    (*media)->writer->free(*media);
+    *media = NULL;
+    return s;
+}
+
+void lv_media_abort(lv_media **media)
+{
+    if (!media || !*media) return;
+    (*media)->writer->remove(*media);
+    (*media)->writer->free(*media);
+    *media = NULL;
+}
+
+lvsa_status lv_media_create_file(FILE **out, const char *path)
+{
+    *out = fopen(path, "wb");
+    return *out ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
+}
+
+lvsa_status lv_media_close_file(FILE **file, const char *path)
+{
+    FILE *f = *file;
+    *file = NULL;
+    if (!f || fclose(f) == 0) return LVSA_OK;
+    return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
+}

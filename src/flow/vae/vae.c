@@ -1,0 +1,282 @@
+/* vae.c: from a whole video's latents to pixels: which decoder, which tiles, frame by frame. */
+#include "flow/vae/vae.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+
+static const lv_vae_class *const classes[] = {&lv_vae_wan_class};
+enum { CLASSES = sizeof classes / sizeof classes[0] };
+
+lvsa_status lv_vae_open(lv_vae **out, lv_device *device, const char *directory)
+{
+    char path[4096];
+    json_t *root;
+    const char *name = "";
+    *out = NULL;
+    if (snprintf(path, sizeof path, "%s/config.json", directory) >= (int)sizeof path)
+        return lv_fail(LVSA_ERR_IO, "%s: the path is too long", directory);
+    LV_TRY(lv_json_load(&root, path));
+    lvsa_status s = lv_json_get_string(&name, root, "_class_name", path);
+    const lv_vae_class *found = NULL;
+    for (int i = 0; i < CLASSES && !found; i++)
+        if (strcmp(name, classes[i]->name) == 0) found = classes[i];
+    if (s == LVSA_OK && !found)
+        s = lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"_class_name\" is \"%s\"; %s is wanted", path, name,
+                    classes[0]->name);
+    json_decref(root);
+    return s == LVSA_OK ? found->open(out, device, directory) : s;
+}
+
+void lv_vae_close(lv_vae **vae)
+{
+    if (vae && *vae) (*vae)->class->close(*vae);
+    if (vae) *vae = NULL;
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
+/* A part of the picture that is decoded by itself. */
+typedef struct tile {
+    int64_t y, x, height, width; /* in latents                       */
+    lv_tensor past;              /* see lv_vae_step                  */
+    lv_tensor pixels;            /* [k, r*height, r*width, 3] f32    */
+} tile;
+
+typedef struct decoding {
+    lv_vae *vae;
+    lv_exec e;
+    lv_tensor z;           /* [C, T, Y, X] f32                                      */
+    int64_t height, width; /* Y, X                                                  */
+    int64_t size, stride;  /* of a tile, in latents                                 */
+    int64_t columns, count;
+    tile *tiles;       /* [count], row by row                                   */
+    lv_tensor picture; /* [k, r*Y, r*X, 3] f32; of a single tile, its pixels    */
+    void *memory;      /* of the device: all of the above                       */
+    float *values;     /* [r*Y, r*X, 3], one frame in host memory               */
+    uint8_t *rgb;      /* [r*Y, r*X, 3]                                         */
+} decoding;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static lvsa_status make_tiles(decoding *d, const lv_vae_tiling *tiling)
+{
+    int64_t rows = 1;
+    d->columns = 1;
+    d->size = d->stride = d->height > d->width ? d->height : d->width;
+    if (tiling && tiling->size != 0) {
+        if (tiling->stride < 1 || tiling->stride > tiling->size)
+            return lv_fail(LVSA_ERR_ARGUMENT,
+                           "VAE tiles of %lld latents, one every %lld: a stride of 1 to the tile's "
+                           "size is wanted",
+                           (long long)tiling->size, (long long)tiling->stride);
+        if (d->size > tiling->size) {
+            d->size = tiling->size, d->stride = tiling->stride;
+            rows = (d->height + d->stride - 1) / d->stride;
+            d->columns = (d->width + d->stride - 1) / d->stride;
+        }
+    }
+    d->count = rows * d->columns;
+    d->tiles = lv_zalloc_array((size_t)d->count, sizeof *d->tiles);
+    if (!d->tiles)
+        return lv_fail(LVSA_ERR_MEMORY, "%lld VAE tiles don't fit in memory", (long long)d->count);
+    for (int64_t i = 0; i < d->count; i++) {
+        tile *t = &d->tiles[i];
+        t->y = i / d->columns * d->stride, t->x = i % d->columns * d->stride;
+        t->height = least(d->size, d->height - t->y);
+        t->width = least(d->size, d->width - t->x);
+    }
+    return LVSA_OK;
+}
+
+/* A tensor at *at, which moves on; NULL where only bytes are counted. */
+static lv_tensor place(char *base, size_t *at, lvsa_dtype dtype, int rank, const int64_t *shape)
+{
+    lv_tensor t = lv_tensor_view(base ? base + *at : NULL, dtype, rank, shape);
+    *at += lv_round_up((size_t)lv_tensor_count(t) * lv_dtype_bytes(dtype), LV_CACHE_LINE);
+    return t;
+}
+
+/* Lays the tensors out from `base` on (NULL: only counts) and says how many bytes they take. */
+static size_t lay_out(decoding *d, char *base)
+{
+    const lv_vae *v = d->vae;
+    const int64_t r = v->spatial;
+    size_t bytes = 0;
+    for (int64_t i = 0; i < d->count; i++) {
+        tile *t = &d->tiles[i];
+        const int64_t past = v->class->past(v, t->height, t->width);
+        t->past = place(base, &bytes, d->e.dtype, 1, &past);
+        t->pixels =
+            place(base, &bytes, LVSA_F32, 4, LV_SHAPE(v->temporal, r * t->height, r * t->width, 3));
+    }
+    d->picture = d->tiles[0].pixels;
+    if (d->count > 1)
+        d->picture =
+            place(base, &bytes, LVSA_F32, 4, LV_SHAPE(v->temporal, r * d->height, r * d->width, 3));
+    return bytes;
+}
+
+/* Blends the tile with those above and to the left of it, already blended themselves, and puts
+ * what lies before the next tiles into the picture. */
+static lvsa_status compose_tile(decoding *d, int64_t index, int64_t frames)
+{
+    const int64_t r = d->vae->spatial, row = index / d->columns, column = index % d->columns;
+    const int64_t overlap = d->size - d->stride;
+    const tile *t = &d->tiles[index], *above = t - d->columns, *left = t - 1;
+    const lv_tensor pixels = lv_tensor_rows(t->pixels, 0, frames);
+    if (row > 0 && overlap > 0) {
+        const int64_t shared = least(overlap, t->height);
+        LV_TRY(lv_op_blend(&d->e, pixels, lv_tensor_rows(above->pixels, 0, frames),
+                           &(lv_blend){.from_y = r * (above->height - shared),
+                                       .height = r * shared,
+                                       .width = r * t->width,
+                                       .ramp = LV_RAMP_Y}));
+    }
+    if (column > 0 && overlap > 0) {
+        const int64_t shared = least(overlap, t->width);
+        LV_TRY(lv_op_blend(&d->e, pixels, lv_tensor_rows(left->pixels, 0, frames),
+                           &(lv_blend){.from_x = r * (left->width - shared),
+                                       .height = r * t->height,
+                                       .width = r * shared,
+                                       .ramp = LV_RAMP_X}));
+    }
+    return lv_op_blend(&d->e, lv_tensor_rows(d->picture, 0, frames), pixels,
+                       &(lv_blend){.to_y = r * t->y,
+                                   .to_x = r * t->x,
+                                   .height = r * least(d->stride, t->height),
+                                   .width = r * least(d->stride, t->width)});
+}
+
+/* ---- decoding -------------------------------------------------------------------------------- */
+
+/* Latent frame t to the picture's first frames. */
+static lvsa_status decode_step(decoding *d, int64_t t)
+{
+    lv_vae *v = d->vae;
+    lv_exec *e = &d->e;
+    const int64_t frames = t ? v->temporal : 1;
+    const size_t mark = lv_arena_mark(&e->arena);
+    lv_tensor all;
+    LV_TRY(lv_take(&all, e, e->dtype, 4, LV_SHAPE(1, d->height, d->width, v->channels)));
+    LV_TRY(lv_op_take_frame(e, all, d->z, t, v->scale, v->shift));
+    for (int64_t i = 0; i < d->count; i++) {
+        const tile *part = &d->tiles[i];
+        const size_t tile_mark = lv_arena_mark(&e->arena);
+        lv_vae_step step = {.t = t,
+                            .latent = all,
+                            .past = part->past,
+                            .frames = lv_tensor_rows(part->pixels, 0, frames)};
+        if (d->count > 1) {
+            LV_TRY(lv_take(&step.latent, e, e->dtype, 4,
+                           LV_SHAPE(1, part->height, part->width, v->channels)));
+            LV_TRY(lv_op_blend(e, step.latent, all,
+                               &(lv_blend){.from_y = part->y,
+                                           .from_x = part->x,
+                                           .height = part->height,
+                                           .width = part->width}));
+        }
+        LV_TRY(v->class->step(v, e, &step));
+        lv_arena_release(&e->arena, tile_mark);
+    }
+    if (d->count > 1)
+        for (int64_t i = 0; i < d->count; i++) LV_TRY(compose_tile(d, i, frames));
+    lv_arena_release(&e->arena, mark);
+    return LVSA_OK;
+}
+
+/* Clamps a frame, and makes bytes of it as diffusers' export_to_video() does: it cuts what comes
+ * after the point. */
+static void finish_frame(uint8_t *rgb, float *values, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float v = values[i];
+        v = v > -1.0f ? v : -1.0f; /* NaN too */
+        v = v < 1.0f ? v : 1.0f;
+        values[i] = v;
+        rgb[i] = (uint8_t)((v * 0.5f + 0.5f) * 255.0f);
+    }
+}
+
+static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
+{
+    const int64_t k = d->vae->temporal, frames = t ? k : 1, count = lv_tensor_row(d->picture);
+    lv_device *device = d->vae->device;
+    for (int64_t i = 0; i < frames; i++) {
+        LV_TRY(device->download(device, d->values, lv_tensor_rows(d->picture, i, 1).data,
+                                (size_t)count * sizeof *d->values));
+        finish_frame(d->rgb, d->values, count);
+        const lv_frame frame = {.index = t ? 1 + k * (t - 1) + i : 0,
+                                .height = d->picture.shape[1],
+                                .width = d->picture.shape[2],
+                                .values = d->values,
+                                .rgb = d->rgb};
+        LV_TRY(sink->call(sink->user, &frame));
+    }
+    return LVSA_OK;
+}
+
+/* Tiles, and the pass that measures: of a frame that isn't the first, which takes most. */
+static lvsa_status measure(decoding *d, lv_vae *vae, int64_t height, int64_t width,
+                           const lv_vae_tiling *tiling)
+{
+    *d =
+        (decoding){.vae = vae, .e = lv_exec_measure(vae->device), .height = height, .width = width};
+    d->z = lv_tensor_view(NULL, LVSA_F32, 4, LV_SHAPE(vae->channels, 2, height, width));
+    LV_TRY(make_tiles(d, tiling));
+    lay_out(d, NULL);
+    return decode_step(d, 1);
+}
+
+lvsa_status lv_vae_measure(size_t *bytes, lv_vae *vae, int64_t height, int64_t width,
+                           const lv_vae_tiling *tiling)
+{
+    decoding d;
+    lvsa_status s = measure(&d, vae, height, width, tiling);
+    if (s == LVSA_OK) *bytes = lay_out(&d, NULL) + d.e.arena.peak;
+    lv_free(d.tiles);
+    return s;
+}
+
+static lvsa_status allocate(decoding *d)
+{
+    lv_device *device = d->vae->device;
+    const size_t count = (size_t)lv_tensor_row(d->picture);
+    LV_TRY(device->allocate(device, &d->memory, lay_out(d, NULL)));
+    lay_out(d, d->memory);
+    d->values = lv_zalloc_array(count, sizeof *d->values);
+    d->rgb = lv_zalloc(count);
+    if (!d->values || !d->rgb)
+        return lv_fail(LVSA_ERR_MEMORY, "a frame of %lld x %lld pixels doesn't fit in memory",
+                       (long long)d->picture.shape[2], (long long)d->picture.shape[1]);
+    LV_TRY(lv_exec_begin(&d->e));
+    for (int64_t i = 0; i < d->count; i++) LV_TRY(lv_op_zero(&d->e, d->tiles[i].past));
+    return LVSA_OK;
+}
+
+lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
+                          const lv_frame_sink *sink)
+{
+    if (z.rank != 4 || z.dtype != LVSA_F32 || z.shape[0] != vae->channels || lv_tensor_count(z) < 1)
+        return lv_fail(LVSA_ERR_SHAPE,
+                       "latents [%lld, %lld, %lld, %lld]: this VAE decodes [%lld, T, Y, X]; it "
+                       "belongs to another model",
+                       (long long)z.shape[0], (long long)z.shape[1], (long long)z.shape[2],
+                       (long long)z.shape[3], (long long)vae->channels);
+    decoding d;
+    lvsa_status s = measure(&d, vae, z.shape[2], z.shape[3], tiling);
+    d.z = z;
+    if (s == LVSA_OK) s = allocate(&d);
+    for (int64_t t = 0; s == LVSA_OK && t < z.shape[1]; t++) {
+        s = decode_step(&d, t);
+        if (s == LVSA_OK) s = hand_on(&d, t, sink);
+    }
+    lv_exec_end(&d.e);
+    if (d.memory) vae->device->release(vae->device, d.memory);
+    lv_free(d.values);
+    lv_free(d.rgb);
+    lv_free(d.tiles);
+    return s;
+}

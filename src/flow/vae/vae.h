@@ -1,0 +1,98 @@
+/* vae.h: latents to frames.
+ *
+ *     frames [F, r*Y, r*X, 3] = decode(latents z [C, T, Y, X])        F = 1 + k*(T - 1)
+ *
+ * One latent frame at a time: what a decoder has to know of the frames before lies in device
+ * memory of a fixed size, so a video may be of any length, and its frames are handed on as they
+ * come.
+ *
+ * A family is one file and one lv_vae_class. It says what is computed, in the operations of
+ * engine/runtime/ops.h, never where. Tiles, clamping and pixels are vae.c's, the same for all. */
+#ifndef LV_FLOW_VAE_VAE_H
+#define LV_FLOW_VAE_VAE_H
+
+#include "engine/runtime/device.h"
+
+typedef struct lv_vae lv_vae;
+
+/* A frame in host memory, valid during the call. */
+typedef struct lv_frame {
+    int64_t index; /* from 0 */
+    int64_t height, width;
+    const float *values; /* [height, width, 3], -1 .. 1 */
+    const uint8_t *rgb;  /* the same, 0 .. 255          */
+} lv_frame;
+
+/* Whatever isn't LVSA_OK ends the decoding, which returns it. */
+typedef struct lv_frame_sink {
+    lvsa_status (*call)(void *user, const lv_frame *frame);
+    void *user;
+} lv_frame_sink;
+
+/* Pictures larger than a tile are decoded in overlapping squares of `size` latents, one every
+ * `stride`, blended where they overlap. That changes the picture a little (diffusers'
+ * enable_tiling() gives the same one) and needs less scratch, but every tile remembers its own
+ * past: (size / stride)^2 of what the picture's is. size 0: no tiles. */
+typedef struct lv_vae_tiling {
+    int64_t size, stride;
+} lv_vae_tiling;
+
+/* Called after a stage of a step, when a decoder is compared with another implementation: "conv_in"
+ * 0, "up" 3. `frame` [1, y, x, c] is of the device, valid during the call. */
+typedef struct lv_vae_probe {
+    lvsa_status (*call)(void *user, const char *stage, int index, lv_tensor frame);
+    void *user;
+} lv_vae_probe;
+
+/* Opens a vae/ directory of a diffusers-layout checkpoint; its config.json names the class. Fails
+ * with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_SHAPE, LVSA_ERR_UNSUPPORTED (another class, or an
+ * option of it that isn't there yet) or LVSA_ERR_MEMORY; *out is then NULL. */
+lvsa_status lv_vae_open(lv_vae **out, lv_device *device, const char *directory);
+void lv_vae_close(lv_vae **vae);
+
+/* Bytes of device memory that decoding latents of Y x X takes besides the weights, for any T. */
+lvsa_status lv_vae_measure(size_t *bytes, lv_vae *vae, int64_t height, int64_t width,
+                           const lv_vae_tiling *tiling);
+
+/* Decodes z f32 [C, T, Y, X], of the device, as the denoiser leaves it. `tiling` may be NULL.
+ * Fails with LVSA_ERR_SHAPE (latents of another model), LVSA_ERR_ARGUMENT (tiles that don't cover
+ * the picture), LVSA_ERR_MEMORY, or what the sink says. */
+lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
+                          const lv_frame_sink *sink);
+
+/* ---- what a family provides ------------------------------------------------------------------ */
+
+/* One latent frame through the decoder. */
+typedef struct lv_vae_step {
+    int64_t t;        /* which; steps come in order                                               */
+    lv_tensor latent; /* [1, Y, X, C], scaled and shifted                                         */
+    lv_tensor past;   /* [class->past()], activations; zeros before step 0, then this step's own  */
+    lv_tensor frames; /* out, f32: [t ? k : 1, r*Y, r*X, 3], not clamped                          */
+} lv_vae_step;
+
+typedef struct lv_vae_class {
+    const char *name; /* "_class_name" in config.json */
+    lvsa_status (*open)(lv_vae **out, lv_device *device, const char *directory);
+    void (*close)(lv_vae *vae);
+    /* Numbers to remember between the steps of a picture of Y x X latents. */
+    int64_t (*past)(const lv_vae *vae, int64_t height, int64_t width);
+    lvsa_status (*step)(lv_vae *vae, lv_exec *e, const lv_vae_step *step);
+} lv_vae_class;
+
+/* Members that others read; a family's own follow in its file. */
+struct lv_vae {
+    const lv_vae_class *class;
+    lv_device *device;
+    int64_t channels;         /* C                                              */
+    int64_t spatial;          /* r, pixels along the edge of a latent           */
+    int64_t temporal;         /* k, frames of every latent frame but the first  */
+    lv_tensor scale, shift;   /* f32 [C]: latent * scale + shift is decoded     */
+    size_t bytes;             /* of weights on the device                       */
+    size_t unknown;           /* tensors in the files that nobody asked for ... */
+    const char *unknown_name; /* ... and the first of them                      */
+    lv_vae_probe probe;       /* call NULL: none                                */
+};
+
+extern const lv_vae_class lv_vae_wan_class; /* wan.c */
+
+#endif
