@@ -1,4 +1,5 @@
-# What was found on this machine, one line each. Nothing here is required but jansson and libm.
+# What was found on this machine, one line each. Nothing here is required but jansson, utf8proc and
+# libm.
 
 option(LVSA_OPENMP "use OpenMP threads" ON)
 option(LVSA_ONEDNN "multiply and convolve through oneDNN" ON)
@@ -49,6 +50,11 @@ target_link_libraries(lvsa_features INTERFACE PkgConfig::JANSSON)
 target_link_libraries(lvsa_program_features INTERFACE PkgConfig::JANSSON)
 list(APPEND LVSA_LINK_LIBRARIES ${JANSSON_LIBRARIES})
 report(jansson "found ${JANSSON_VERSION}")
+
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+target_link_libraries(lvsa_features INTERFACE PkgConfig::UTF8PROC)
+list(APPEND LVSA_LINK_LIBRARIES ${UTF8PROC_LIBRARIES})
+report(utf8proc "found ${UTF8PROC_VERSION}")
 
 if(LVSA_OPENMP)
   find_package(OpenMP COMPONENTS C QUIET)

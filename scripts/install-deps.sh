@@ -11,6 +11,7 @@ cmake           the build
 make            the build
 pkg-config      finding the libraries below
 libjansson-dev  reading and writing JSON
+libutf8proc-dev Unicode's tables, for the tokenizers
 libdnnl-dev     fast matrix products and convolutions on the CPU
 libpng-dev      pictures
 libcmocka-dev   the tests
