@@ -1,6 +1,7 @@
 /* lvsa.h: long videos from diffusion transformers. This header brings in all of lvsa.
  *
- * What a model says about a video's shape comes first: planning needs no weights. */
+ * What a model says about a video's shape comes first: planning needs no weights. Then the
+ * pipeline, which makes videos. */
 #ifndef LVSA_H
 #define LVSA_H
 
@@ -39,6 +40,151 @@ LVSA_API lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *di
 LVSA_API lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame,
                                           int *used_frames, const lvsa_geometry *g, int frames,
                                           int height, int width);
+
+/* ---- generating ------------------------------------------------------------------------------
+ *
+ *     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
+ *     o.model = "Wan2.1-T2V-1.3B-Diffusers";
+ *     lvsa_pipeline *p;
+ *     if (lvsa_pipeline_open(&p, &o) != LVSA_OK) puts(lvsa_last_error());
+ *     lvsa_job job = LVSA_JOB_INIT;
+ *     job.prompt = "a red fox in the snow", job.frames = 321, job.on_frame = write_frame;
+ *     if (lvsa_generate(p, &job) != LVSA_OK) puts(lvsa_last_error());
+ *     lvsa_pipeline_close(&p);
+ */
+
+/* A checkpoint and the device it runs on. One pipeline, one thread at a time; two may run at
+ * once. */
+typedef struct lvsa_pipeline lvsa_pipeline;
+
+typedef struct lvsa_pipeline_options {
+    size_t size;        /* sizeof(lvsa_pipeline_options): set by LVSA_PIPELINE_OPTIONS_INIT       */
+    const char *model;  /* directory of a diffusers-layout checkpoint                             */
+    lvsa_device device;
+    int threads;        /* CPU threads; 0: as many as OpenMP would take                           */
+} lvsa_pipeline_options;
+
+#define LVSA_PIPELINE_OPTIONS_INIT {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0}
+
+/* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
+ * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be
+ * planned, a device that isn't there) or LVSA_ERR_MEMORY; *out is then NULL. */
+LVSA_API lvsa_status lvsa_pipeline_open(lvsa_pipeline **out, const lvsa_pipeline_options *options);
+LVSA_API void lvsa_pipeline_close(lvsa_pipeline **pipeline);
+
+/* The shape of the pipeline's videos. Borrowed. */
+LVSA_API const lvsa_geometry *lvsa_pipeline_get_geometry(const lvsa_pipeline *pipeline);
+
+/* When frames attend to some frames only. */
+typedef enum lvsa_sparsity {
+    LVSA_SPARSITY_AUTO = 0, /* above the training horizon */
+    LVSA_SPARSITY_ON = 1,   /* wherever the plan says so  */
+    LVSA_SPARSITY_OFF = 2   /* never: dense attention     */
+} lvsa_sparsity;
+
+/* RIFLEx: one temporal frequency is lowered, so that long videos don't repeat. */
+typedef struct lvsa_riflex {
+    double scale; /* s: the period becomes s training horizons; 1 or 0: off                     */
+    int index;    /* k of the frequency; -1: the one whose period is nearest to the horizon     */
+    int frames;   /* the horizon in latent frames; 0: the plan's reference                      */
+} lvsa_riflex;
+
+typedef enum lvsa_phase {
+    LVSA_PHASE_TEXT = 0,    /* the prompts are encoded */
+    LVSA_PHASE_LOAD = 1,    /* the model is loaded     */
+    LVSA_PHASE_DENOISE = 2, /* `total` steps           */
+    LVSA_PHASE_DECODE = 3   /* `total` frames          */
+} lvsa_phase;
+
+/* Where a job stands: `done` of `total` in this phase, which began `seconds` ago. */
+typedef struct lvsa_progress {
+    lvsa_phase phase;
+    int done, total;
+    double seconds;
+} lvsa_progress;
+
+/* One frame: rows of red, green and blue bytes, 3 * width a row. Valid during the call. */
+typedef struct lvsa_frame {
+    int index; /* from 0 */
+    int width, height;
+    const uint8_t *rgb;
+} lvsa_frame;
+
+/* What to make. All pointers are borrowed for the call. */
+typedef struct lvsa_job {
+    size_t size;                 /* sizeof(lvsa_job): set by LVSA_JOB_INIT                        */
+    const char *prompt;          /* UTF-8; cleaned as diffusers does without ftfy                 */
+    const char *negative_prompt; /* NULL: ""                                                      */
+    int frames, height, width;   /* in pixels; 0: the model's usual. Frames are cut to the grid   */
+    int steps;                   /* denoising steps >= 1                                          */
+    double guidance;             /* scale of classifier-free guidance; <= 1: none                 */
+    double flow_shift;           /* 0: the checkpoint's                                           */
+    int text_tokens;             /* rows the text is padded to, end token included; 0: the most   */
+    uint64_t seed;               /* of the initial noise, the same video as in diffusers          */
+    lvsa_sparsity sparsity;
+    lvsa_plan_options plan;      /* its two sizes are filled in; reference 0: the model's         */
+    int hold_keyframes;          /* 1: the keyframe grid stays at plan.rotation                   */
+    int late_rotation;           /* 1: steps 0 and 1 share a rotation, as the scripts of the
+                                    Python implementation have it; 0: step i takes i mod interval */
+    lvsa_backend backend;        /* of the self-attention                                         */
+    lvsa_riflex riflex;
+    const float *noise;          /* f32 [C, T, Y, X] to start from instead of the seed's, or NULL */
+
+    /* All on the calling thread; any may be NULL. What returns non-zero ends the job: it fails with
+     * LVSA_ERR_CANCELLED. */
+    int (*on_progress)(void *user, const lvsa_progress *progress);
+    int (*on_latents)(void *user, const float *latents, const int64_t shape[4]); /* undecoded */
+    int (*on_frame)(void *user, const lvsa_frame *frame);
+    void (*on_message)(void *user, const char *line); /* what a log would hold, without a newline */
+    void *user;
+} lvsa_job;
+
+#define LVSA_JOB_INIT                                                                              \
+    {sizeof(lvsa_job), "", NULL, 0, 0, 0, 50, 5.0, 0.0, 0, 0, LVSA_SPARSITY_AUTO,                  \
+     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, NULL, NULL, NULL, NULL,  \
+     NULL}
+
+/* Makes one video: its frames go to on_frame, in order, as they are decoded.
+ * Fails with LVSA_ERR_ARGUMENT or LVSA_ERR_SHAPE before anything is computed, LVSA_ERR_IO,
+ * LVSA_ERR_FORMAT, LVSA_ERR_MEMORY, LVSA_ERR_NUMBER (the model gave a number that is none) or
+ * LVSA_ERR_CANCELLED. */
+LVSA_API lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job);
+
+/* ---- video files ------------------------------------------------------------------------------
+ *
+ * The end of the name chooses the format:
+ *     clip.y4m        YUV4MPEG2, uncompressed 4:2:0; every player and encoder reads it
+ *     out_%04d.png    one picture a frame, numbered from 0
+ */
+
+typedef struct lvsa_video lvsa_video;
+
+typedef struct lvsa_video_format {
+    size_t size;       /* sizeof(lvsa_video_format): set by LVSA_VIDEO_FORMAT_INIT          */
+    int width, height; /* in pixels                                                         */
+    int rate, scale;   /* frames a second, as a fraction: 16 / 1, 30000 / 1001              */
+    int frames;        /* how many are going to be written; 0: not known                    */
+    int replace;       /* 1: what the files' names held is lost; 0: that is LVSA_ERR_IO     */
+} lvsa_video_format;
+
+#define LVSA_VIDEO_FORMAT_INIT {sizeof(lvsa_video_format), 0, 0, 16, 1, 0, 0}
+
+/* Opens a writer, and makes its file. Fails with LVSA_ERR_ARGUMENT (no known end of name, a pattern
+ * without a single number, a size or rate below 1), LVSA_ERR_UNSUPPORTED (a format that isn't in
+ * this build), LVSA_ERR_IO (the place can't be written to, or holds a file that may not be
+ * replaced) or LVSA_ERR_MEMORY; *out is then NULL. */
+LVSA_API lvsa_status lvsa_video_open(lvsa_video **out, const char *path,
+                                     const lvsa_video_format *format);
+
+/* Writes the next frame, height rows of 3 * width bytes. Fails with LVSA_ERR_IO (a full disk,
+ * ...). */
+LVSA_API lvsa_status lvsa_video_write(lvsa_video *video, const uint8_t *rgb);
+
+/* Ends the file and closes the writer. Fails with LVSA_ERR_IO; what was written stays then too. */
+LVSA_API lvsa_status lvsa_video_finish(lvsa_video **video);
+
+/* Closes the writer and removes what it has written. Takes NULL and a pointer to NULL. */
+LVSA_API void lvsa_video_abort(lvsa_video **video);
 
 #ifdef __cplusplus
 }

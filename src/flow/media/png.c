@@ -17,7 +17,7 @@ typedef struct pattern {
 } pattern;
 
 typedef struct pictures {
-    lv_media base;
+    lvsa_video base;
     FILE *file; /* of the first picture, made at opening to find out whether it can be */
     int count;  /* of pictures written                                                 */
     pattern p;
@@ -57,12 +57,20 @@ static const char *name_of(pictures *w, int number)
     return w->name;
 }
 
-static void pictures_free(lv_media *media)
+static void pictures_free(lvsa_video *video)
 {
-    pictures *w = (pictures *)media;
+    pictures *w = (pictures *)video;
     lv_free(w->name);
     lv_free(w->path);
     lv_free(w);
+}
+
+/* The names of all frames that are known to come, one at least. */
+static lvsa_status check_names(pictures *w, const lvsa_video_format *format)
+{
+    for (int i = 0; i == 0 || i < format->frames; i++)
+        LV_TRY(lv_video_check_free(name_of(w, i), format));
+    return LVSA_OK;
 }
 
 /* The file of the first picture while no frame has come. */
@@ -74,18 +82,18 @@ static void drop_first(pictures *w)
     remove(name_of(w, 0));
 }
 
-static void pictures_remove(lv_media *media)
+static void pictures_remove(lvsa_video *video)
 {
-    pictures *w = (pictures *)media;
+    pictures *w = (pictures *)video;
     drop_first(w);
     while (w->count > 0) remove(name_of(w, --w->count));
 }
 
-static lvsa_status pictures_open(lv_media **out, const char *path, const lv_media_format *format)
+static lvsa_status pictures_open(lvsa_video **out, const char *path,
+                                 const lvsa_video_format *format)
 {
     enum { NUMBER = 16 /* bytes */ };
     pattern p;
-    (void)format;
     LV_TRY(read_pattern(&p, path));
     const size_t length = strlen(path);
     pictures *w = lv_zalloc(sizeof *w);
@@ -98,24 +106,25 @@ static lvsa_status pictures_open(lv_media **out, const char *path, const lv_medi
     if (s == LVSA_OK) {
         w->p = p;
         w->p.after = w->path + (p.after - path);
-        s = lv_media_create_file(&w->file, name_of(w, 0));
+        s = check_names(w, format);
     }
+    if (s == LVSA_OK) s = lv_video_create_file(&w->file, name_of(w, 0));
     if (s != LVSA_OK) pictures_free(&w->base);
     else *out = &w->base;
     return s;
 }
 
-static lvsa_status pictures_write(lv_media *media, const uint8_t *rgb)
+static lvsa_status pictures_write(lvsa_video *video, const uint8_t *rgb)
 {
-    pictures *w = (pictures *)media;
+    pictures *w = (pictures *)video;
     FILE *file = w->file;
     const char *name = name_of(w, w->count);
     png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)media->format.width,
-                       .height = (png_uint_32)media->format.height,
+                       .width = (png_uint_32)video->format.width,
+                       .height = (png_uint_32)video->format.height,
                        .format = PNG_FORMAT_RGB};
     w->file = NULL;
-    if (!file) LV_TRY(lv_media_create_file(&file, name));
+    if (!file) LV_TRY(lv_video_create_file(&file, name));
     w->count++;
     errno = 0;
     if (!png_image_write_to_stdio(&image, file, 0, rgb, 0, NULL)) {
@@ -124,16 +133,16 @@ static lvsa_status pictures_write(lv_media *media, const uint8_t *rgb)
         fclose(file);
         return s;
     }
-    return lv_media_close_file(&file, name);
+    return lv_video_close_file(&file, name);
 }
 
-static lvsa_status pictures_finish(lv_media *media)
+static lvsa_status pictures_finish(lvsa_video *video)
 {
-    drop_first((pictures *)media);
+    drop_first((pictures *)video);
     return LVSA_OK;
 }
 
-const lv_media_writer lv_media_png = {
+const lv_video_writer lv_video_png = {
     .extension = ".png",
     .example = "out_%04d.png",
     .open = pictures_open,
@@ -145,7 +154,8 @@ const lv_media_writer lv_media_png = {
 
 #else
 
-static lvsa_status pictures_open(lv_media **out, const char *path, const lv_media_format *format)
+static lvsa_status pictures_open(lvsa_video **out, const char *path,
+                                 const lvsa_video_format *format)
 {
     (void)out, (void)format;
     return lv_fail(LVSA_ERR_UNSUPPORTED,
@@ -153,7 +163,7 @@ static lvsa_status pictures_open(lv_media **out, const char *path, const lv_medi
                    path);
 }
 
-const lv_media_writer lv_media_png = {
+const lv_video_writer lv_video_png = {
     .extension = ".png", .example = "out_%04d.png", .open = pictures_open};
 
 #endif

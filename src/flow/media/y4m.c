@@ -18,7 +18,7 @@ typedef struct matrix {
 } matrix;
 
 typedef struct y4m {
-    lv_media base;
+    lvsa_video base;
     FILE *file;
     char *path;
     matrix m;
@@ -74,23 +74,24 @@ static lvsa_status fail_io(const y4m *w)
     return lv_fail(LVSA_ERR_IO, "%s: %s", w->path, strerror(errno));
 }
 
-static void y4m_free(lv_media *media)
+static void y4m_free(lvsa_video *video)
 {
-    y4m *w = (y4m *)media;
+    y4m *w = (y4m *)video;
     lv_free(w->path);
     lv_free(w);
 }
 
-static void y4m_remove(lv_media *media)
+static void y4m_remove(lvsa_video *video)
 {
-    y4m *w = (y4m *)media;
+    y4m *w = (y4m *)video;
     if (w->file) fclose(w->file);
     w->file = NULL;
     remove(w->path);
 }
 
-static lvsa_status y4m_open(lv_media **out, const char *path, const lv_media_format *f)
+static lvsa_status y4m_open(lvsa_video **out, const char *path, const lvsa_video_format *f)
 {
+    LV_TRY(lv_video_check_free(path, f));
     const size_t chroma = (size_t)((f->width + 1) / 2) * (size_t)((f->height + 1) / 2);
     const size_t size = (size_t)f->width * (size_t)f->height + 2 * chroma;
     y4m *w = lv_zalloc(sizeof *w + size);
@@ -101,7 +102,7 @@ static lvsa_status y4m_open(lv_media **out, const char *path, const lv_media_for
     }
     w->size = size;
     w->m = f->height >= 720 ? make_matrix(0.2126f, 0.0722f) : make_matrix(0.299f, 0.114f);
-    lvsa_status s = lv_media_create_file(&w->file, path);
+    lvsa_status s = lv_video_create_file(&w->file, path);
     if (s == LVSA_OK &&
         (fprintf(w->file, "YUV4MPEG2 W%d H%d F%d:%d Ip A1:1 C420jpeg XCOLORRANGE=LIMITED\n",
                  f->width, f->height, f->rate, f->scale) < 0 ||
@@ -114,10 +115,10 @@ static lvsa_status y4m_open(lv_media **out, const char *path, const lv_media_for
     return s;
 }
 
-static lvsa_status y4m_write(lv_media *media, const uint8_t *rgb)
+static lvsa_status y4m_write(lvsa_video *video, const uint8_t *rgb)
 {
-    y4m *w = (y4m *)media;
-    const int width = media->format.width, height = media->format.height;
+    y4m *w = (y4m *)video;
+    const int width = video->format.width, height = video->format.height;
     const size_t pixels = (size_t)width * (size_t)height, chroma = (w->size - pixels) / 2;
     fill_luma(w->planes, rgb, pixels, &w->m);
     fill_chroma(w->planes + pixels, w->planes + pixels + chroma, rgb, width, height, &w->m);
@@ -127,13 +128,13 @@ static lvsa_status y4m_write(lv_media *media, const uint8_t *rgb)
     return LVSA_OK;
 }
 
-static lvsa_status y4m_finish(lv_media *media)
+static lvsa_status y4m_finish(lvsa_video *video)
 {
-    y4m *w = (y4m *)media;
-    return lv_media_close_file(&w->file, w->path);
+    y4m *w = (y4m *)video;
+    return lv_video_close_file(&w->file, w->path);
 }
 
-const lv_media_writer lv_media_y4m = {
+const lv_video_writer lv_video_y4m = {
     .extension = ".y4m",
     .example = "clip.y4m",
     .open = y4m_open,

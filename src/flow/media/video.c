@@ -1,11 +1,12 @@
-/* media.c: finds the writer for a name. */
+/* video.c: finds the writer for a name. */
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "flow/media/writer.h"
 
-static const lv_media_writer *const writers[] = {&lv_media_y4m, &lv_media_png};
+static const lv_video_writer *const writers[] = {&lv_video_y4m, &lv_video_png};
 enum { WRITERS = sizeof writers / sizeof writers[0] };
 
 static bool ends_in(const char *path, const char *extension)
@@ -17,7 +18,7 @@ static bool ends_in(const char *path, const char *extension)
     return true;
 }
 
-static lvsa_status find_writer(const lv_media_writer **out, const char *path)
+static lvsa_status find_writer(const lv_video_writer **out, const char *path)
 {
     char known[256] = "";
     for (int i = 0, used = 0; i < WRITERS; i++) {
@@ -34,11 +35,16 @@ static lvsa_status find_writer(const lv_media_writer **out, const char *path)
                    path, known);
 }
 
-lvsa_status lv_media_open(lv_media **out, const char *path, const lv_media_format *format)
+lvsa_status lvsa_video_open(lvsa_video **out, const char *path, const lvsa_video_format *format)
 {
     enum { MOST = 1 << 15 };
-    const lv_media_writer *writer;
+    const lv_video_writer *writer;
     *out = NULL;
+    if (format->size != sizeof *format)
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "lvsa_video_format of %zu bytes, %zu wanted: start with "
+                       "LVSA_VIDEO_FORMAT_INIT",
+                       format->size, sizeof *format);
     LV_TRY(find_writer(&writer, path));
     if (format->width < 1 || format->height < 1 || format->width > MOST || format->height > MOST)
         return lv_fail(LVSA_ERR_ARGUMENT, "frames of %d x %d pixels: 1 to %d each way is wanted",
@@ -52,35 +58,42 @@ lvsa_status lv_media_open(lv_media **out, const char *path, const lv_media_forma
     return LVSA_OK;
 }
 
-lvsa_status lv_media_write(lv_media *media, const uint8_t *rgb)
+lvsa_status lvsa_video_write(lvsa_video *video, const uint8_t *rgb)
 {
-    return media->writer->write(media, rgb);
+    return video->writer->write(video, rgb);
 }
 
-lvsa_status lv_media_finish(lv_media **media)
+lvsa_status lvsa_video_finish(lvsa_video **video)
 {
-    if (!media || !*media) return LVSA_OK;
-    lvsa_status s = (*media)->writer->finish(*media);
-    (*media)->writer->free(*media);
-    *media = NULL;
+    if (!video || !*video) return LVSA_OK;
+    lvsa_status s = (*video)->writer->finish(*video);
+    (*video)->writer->free(*video);
+    *video = NULL;
     return s;
 }
 
-void lv_media_abort(lv_media **media)
+void lvsa_video_abort(lvsa_video **video)
 {
-    if (!media || !*media) return;
-    (*media)->writer->remove(*media);
-    (*media)->writer->free(*media);
-    *media = NULL;
+    if (!video || !*video) return;
+    (*video)->writer->remove(*video);
+    (*video)->writer->free(*video);
+    *video = NULL;
 }
 
-lvsa_status lv_media_create_file(FILE **out, const char *path)
+lvsa_status lv_video_check_free(const char *path, const lvsa_video_format *format)
+{
+    struct stat status;
+    if (format->replace || stat(path, &status) != 0 || !S_ISREG(status.st_mode)) return LVSA_OK;
+    return lv_fail(LVSA_ERR_IO, "%s is there already; choose another name, or replace it", path);
+}
+
+lvsa_status lv_video_create_file(FILE **out, const char *path)
 {
     *out = fopen(path, "wb");
     return *out ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
 }
 
-lvsa_status lv_media_close_file(FILE **file, const char *path)
+lvsa_status lv_video_close_file(FILE **file, const char *path)
 {
     FILE *f = *file;
     *file = NULL;
