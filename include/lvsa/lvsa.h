@@ -23,6 +23,7 @@ typedef struct lvsa_geometry {
     int reference_latent_frames; /* training horizon R                                            */
     int layers, heads, head_dim; /* of the self-attention over video tokens                       */
     int frames, height, width;   /* the model's usual video, in pixels                            */
+    int fps;                     /* and its frames a second                                       */
 } lvsa_geometry;
 
 /* The name of the index-th known family, NULL past the last. Static. */
@@ -32,7 +33,8 @@ LVSA_API const char *lvsa_family_name(int index);
 LVSA_API lvsa_status lvsa_geometry_from_family(lvsa_geometry *out, const char *family);
 
 /* The geometry of the diffusers-layout checkpoint in a directory, from its JSON files; reads no
- * weights. Fails with LVSA_ERR_IO or LVSA_ERR_FORMAT, and names the file. */
+ * weights. What the directory's lvsa.json says (see lvsa_pipeline_job_defaults()) goes before the
+ * family's numbers. Fails with LVSA_ERR_IO or LVSA_ERR_FORMAT, and names the file. */
 LVSA_API lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory);
 
 /* T and P of a video. `frames` is cut to the model's grid (4k + 1): *used_frames says what is left.
@@ -40,6 +42,32 @@ LVSA_API lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *di
 LVSA_API lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame,
                                           int *used_frames, const lvsa_geometry *g, int frames,
                                           int height, int width);
+
+/* ---- what a checkpoint holds ------------------------------------------------------------------ */
+
+/* One part of a checkpoint that has weights. */
+typedef struct lvsa_model_part {
+    char name[32];       /* the folder: "transformer"                                            */
+    char class_name[64]; /* as model_index.json has it: "WanTransformer3DModel"                  */
+    char dtypes[48];     /* of its tensors, most parameters first: "BF16, F32"                   */
+    int64_t parameters;
+    int64_t bytes; /* of its tensors in the files */
+    int files;
+} lvsa_model_part;
+
+enum { LVSA_MODEL_PARTS = 8 };
+
+typedef struct lvsa_model_info {
+    size_t size; /* sizeof(lvsa_model_info), set by the caller */
+    lvsa_geometry geometry;
+    int parts;
+    lvsa_model_part part[LVSA_MODEL_PARTS]; /* in model_index.json's order */
+} lvsa_model_info;
+
+/* Fills *out, which owns nothing, from the JSON files and the headers of the weight files of the
+ * diffusers-layout checkpoint in a directory; no weights are read. Fails with LVSA_ERR_IO or
+ * LVSA_ERR_FORMAT, and names the file, or LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *directory);
 
 /* ---- generating ------------------------------------------------------------------------------
  *

@@ -19,7 +19,8 @@ typedef enum lvsa_status {
     LVSA_ERR_FORMAT = 5,      /* a file was read but isn't what it should be                   */
     LVSA_ERR_UNSUPPORTED = 6, /* known, but not in this build or not on this machine           */
     LVSA_ERR_CANCELLED = 7,   /* a callback asked to stop                                      */
-    LVSA_ERR_DEVICE = 8       /* the device or its driver failed                               */
+    LVSA_ERR_DEVICE = 8,      /* the device or its driver failed                               */
+    LVSA_ERR_NUMBER = 9       /* a model gave a NaN or an infinity                             */
 } lvsa_status;
 
 /* The sentence that belongs to this thread's last failed call: the value seen, the value wanted,

@@ -46,6 +46,7 @@ const char *lvsa_status_name(lvsa_status status)
     case LVSA_ERR_UNSUPPORTED: return "LVSA_ERR_UNSUPPORTED";
     case LVSA_ERR_CANCELLED: return "LVSA_ERR_CANCELLED";
     case LVSA_ERR_DEVICE: return "LVSA_ERR_DEVICE";
+    case LVSA_ERR_NUMBER: return "LVSA_ERR_NUMBER";
     }
     return "LVSA_ERR_UNKNOWN";
 }

@@ -7,6 +7,10 @@
 /* Numbers are neither read nor written while memory is being measured. */
 #define RUN(op, ...) return e->arena.measuring ? LVSA_OK : e->ops->op(e, __VA_ARGS__)
 
+/* The same for operations that get ready while memory is being measured: the device chooses how it
+ * will multiply, so that the real pass finds everything made. */
+#define RUN_OR_PREPARE(op, ...) return e->ops->op(e, __VA_ARGS__)
+
 static lvsa_status misfit(const char *op, lv_tensor out, lv_tensor in)
 {
     return lv_fail(LVSA_ERR_SHAPE,
@@ -44,7 +48,7 @@ lvsa_status lv_op_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv
     if (out.shape[0] != x.shape[0] || out.shape[1] != w.shape[0] || x.shape[1] != w.shape[1] ||
         !is_vector(b, w.shape[0]))
         return misfit("linear", out, x);
-    RUN(linear, out, x, w, b, f);
+    RUN_OR_PREPARE(linear, out, x, w, b, f);
 }
 
 lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
@@ -53,7 +57,7 @@ lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, 
     if (x.shape[0] != y.shape[0] || x.shape[1] != w.shape[0] || y.shape[1] != w.shape[1] ||
         !is_vector(b, w.shape[0]) || !is_vector(gate, w.shape[0]))
         return misfit("linear_add", x, y);
-    RUN(linear_add, x, y, w, b, gate);
+    RUN_OR_PREPARE(linear_add, x, y, w, b, gate);
 }
 
 lvsa_status lv_op_layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_layer_norm *norm)
@@ -173,7 +177,11 @@ lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_
         in.shape[2] != out.shape[2] || in.shape[3] != w.shape[4] || out.shape[3] != w.shape[0] ||
         w.shape[2] % 2 == 0 || w.shape[3] % 2 == 0 || !is_vector(b, w.shape[0]))
         return misfit("conv", out, in);
-    RUN(conv, out, in, w, b);
+    size_t mark = lv_arena_mark(&e->arena);
+    void *scratch;
+    LV_TRY(lv_arena_take(&scratch, &e->arena, e->ops->conv_scratch(e, out, w)));
+    lv_arena_release(&e->arena, mark); /* until the next take */
+    RUN_OR_PREPARE(conv, out, in, w, b, scratch);
 }
 
 lvsa_status lv_op_channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight,

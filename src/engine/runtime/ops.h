@@ -147,7 +147,8 @@ lvsa_status lv_op_zero(lv_exec *e, lv_tensor out);
 
 /* ---- what a device provides ------------------------------------------------------------------ */
 
-/* As above, after the checks and never while measuring. */
+/* As above, after the checks. Only linear, linear_add and conv are called while measuring, without
+ * numbers: they make what they need for these shapes. */
 struct lv_ops {
     lvsa_status (*linear)(lv_exec *, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
                           lv_activation f);
@@ -167,7 +168,9 @@ struct lv_ops {
                            const lv_tensor *in);
     lvsa_status (*patchify)(lv_exec *, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
     lvsa_status (*unpatchify)(lv_exec *, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
-    lvsa_status (*conv)(lv_exec *, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b);
+    size_t (*conv_scratch)(lv_exec *, lv_tensor out, lv_tensor w); /* bytes */
+    lvsa_status (*conv)(lv_exec *, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b,
+                        void *scratch);
     lvsa_status (*channel_norm)(lv_exec *, lv_tensor out, lv_tensor x, lv_tensor weight,
                                 lv_activation f);
     lvsa_status (*upsample)(lv_exec *, lv_tensor out, lv_tensor x);

@@ -11,8 +11,8 @@
 
 typedef struct lv_model lv_model;
 
-/* RIFLEx (arXiv 2502.15894): the frequency of temporal pair `pair` (from 0) is lowered to one turn in
- * `frames` latent frames, so that no phase repeats within them. */
+/* RIFLEx (arXiv 2502.15894): the frequency of temporal pair `pair` (from 0) is lowered to one turn
+ * in `frames` latent frames, so that no phase repeats within them. */
 typedef struct lv_riflex {
     int pair;
     double frames;
@@ -22,7 +22,8 @@ typedef struct lv_riflex {
 typedef struct lv_step {
     float timestep;        /* as the scheduler gives it, 0 .. 1000 */
     int text;              /* which of the prepared texts          */
-    const lvsa_runs *runs; /* of the video's tokens; NULL: dense   */
+    const lvsa_runs *runs;   /* of the video's tokens; NULL: dense   */
+    lvsa_backend backend;    /* of the self-attention                */
     const lv_riflex *riflex; /* NULL: none                         */
 } lv_step;
 
@@ -54,6 +55,7 @@ struct lv_model {
     int64_t text_width;    /* E of the embedding                                 */
     int64_t text_length;   /* rows that set_text() takes at most                 */
     int64_t layers, heads, head_dim;
+    int64_t temporal_pairs;   /* rotary frequencies of the time axis               */
     size_t bytes;          /* of weights on the device                           */
     size_t unknown;        /* tensors in the files that nobody asked for ...     */
     const char *unknown_name; /* ... and the first of them                       */

@@ -21,6 +21,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/runtime/params.h"
+#include "engine/runtime/rope.h"
 #include "flow/models/model.h"
 
 enum { ROWS = 1024, TIME_WIDTH = 256, TEXT_ROWS = 512 };
@@ -59,23 +60,24 @@ typedef struct wan {
     lv_param head_table;              /* [1, 2, E]: shift, scale                 */
     block *blocks;                    /* [layers]                                */
     void *text_memory;                /* of all text_k and text_v                */
+    lv_rope_tables rope;              /* of the last video                       */
 } wan;
 
 /* ---- the list of weights --------------------------------------------------------------------- */
 
+/* clang-format off */
 #define ATTENTION(name, member)                                                                    \
     {name ".to_q.weight", "[E, E]", LV_PARAM(block, member.q), NULL},                              \
-        {name ".to_q.bias", "[E]", LV_PARAM(block, member.q_bias), NULL},                          \
-        {name ".to_k.weight", "[E, E]", LV_PARAM(block, member.k), NULL},                          \
-        {name ".to_k.bias", "[E]", LV_PARAM(block, member.k_bias), NULL},                          \
-        {name ".to_v.weight", "[E, E]", LV_PARAM(block, member.v), NULL},                          \
-        {name ".to_v.bias", "[E]", LV_PARAM(block, member.v_bias), NULL},                          \
-        {name ".to_out.0.weight", "[E, E]", LV_PARAM(block, member.out), NULL},                    \
-        {name ".to_out.0.bias", "[E]", LV_PARAM(block, member.out_bias), NULL},                    \
-        {name ".norm_q.weight", "[E]", LV_PARAM(block, member.q_norm), NULL},                      \
-    {                                                                                              \
-        name ".norm_k.weight", "[E]", LV_PARAM(block, member.k_norm), NULL                         \
-    }
+    {name ".to_q.bias", "[E]", LV_PARAM(block, member.q_bias), NULL},                              \
+    {name ".to_k.weight", "[E, E]", LV_PARAM(block, member.k), NULL},                              \
+    {name ".to_k.bias", "[E]", LV_PARAM(block, member.k_bias), NULL},                              \
+    {name ".to_v.weight", "[E, E]", LV_PARAM(block, member.v), NULL},                              \
+    {name ".to_v.bias", "[E]", LV_PARAM(block, member.v_bias), NULL},                              \
+    {name ".to_out.0.weight", "[E, E]", LV_PARAM(block, member.out), NULL},                        \
+    {name ".to_out.0.bias", "[E]", LV_PARAM(block, member.out_bias), NULL},                        \
+    {name ".norm_q.weight", "[E]", LV_PARAM(block, member.q_norm), NULL},                          \
+    {name ".norm_k.weight", "[E]", LV_PARAM(block, member.k_norm), NULL}
+/* clang-format on */
 
 static const lv_weight_spec block_specs[] = {
     ATTENTION("attn1", self),
@@ -150,6 +152,9 @@ static lvsa_status load(wan *m)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* Pairs of a head's elements that turn with y, and with x; the rest turns with t. */
+static int64_t axis_pairs(int64_t head_dim) { return head_dim / 6; }
+
 static lvsa_status read_config(wan *m, const char *directory)
 {
     enum { MOST = 1 << 20 };
@@ -185,6 +190,7 @@ static lvsa_status read_config(wan *m, const char *directory)
         s = lv_fail(LVSA_ERR_FORMAT, "%s: \"attention_head_dim\" %lld: an even number is wanted",
                     path, (long long)b->head_dim);
     m->width = b->heads * b->head_dim;
+    b->temporal_pairs = b->head_dim / 2 - 2 * axis_pairs(b->head_dim);
     json_decref(root);
     return s;
 }
@@ -208,6 +214,7 @@ static lvsa_status allocate_texts(wan *m)
 static void wan_close(lv_model *model)
 {
     wan *m = (wan *)model;
+    lv_rope_release(&m->rope, m->base.device);
     if (m->text_memory) m->base.device->release(m->base.device, m->text_memory);
     lv_params_free(&m->params);
     lv_weights_close(&m->weights);
@@ -309,11 +316,10 @@ typedef struct pass {
     const lv_step *step;
     int64_t frames, height, width; /* of the token grid                          */
     int64_t tokens;                /* S                                          */
-    lv_rope rope;
-    lv_tensor x;          /* [S, E]                                     */
-    lv_tensor time;       /* [1, E] f32, the time embedding             */
-    lv_tensor shared;     /* [6, E] f32, added to every block's table   */
-    lv_tensor modulation; /* [6, E] f32, this block's                   */
+    lv_tensor x;                   /* [S, E]                                     */
+    lv_tensor time;                /* [1, E] f32, the time embedding             */
+    lv_tensor shared;              /* [6, E] f32, added to every block's table   */
+    lv_tensor modulation;          /* [6, E] f32, this block's                   */
 } pass;
 
 static lvsa_status probe(const pass *p, const char *stage, int index, lv_tensor rows)
@@ -364,49 +370,19 @@ static lvsa_status embed_time(pass *p)
     return probe(p, "modulation", 0, p->shared);
 }
 
-/* Pairs of a head that turn with each axis: two of 2 * (D / 6) elements for y and x, the rest t. */
-static void axis_pairs(int64_t pairs[3], int64_t head_dim)
+/* Made with a video's first pass, kept for the others. */
+static lvsa_status prepare_rope(const pass *p)
 {
-    pairs[1] = pairs[2] = head_dim / 6;
-    pairs[0] = head_dim / 2 - pairs[1] - pairs[2];
-}
-
-/* Cosines and sines of one axis, in double precision as diffusers has them, for any length. */
-static void fill_axis(float *cosine, float *sine, int64_t length, int64_t pairs, const lv_riflex *r)
-{
-    for (int64_t j = 0; j < pairs; j++) {
-        double frequency = pow(10000.0, -(double)j / (double)pairs);
-        if (r && j == r->pair) frequency = 6.283185307179586 / r->frames;
-        for (int64_t i = 0; i < length; i++) {
-            cosine[i * pairs + j] = (float)cos((double)i * frequency);
-            sine[i * pairs + j] = (float)sin((double)i * frequency);
-        }
+    const int64_t across = axis_pairs(p->m->base.head_dim);
+    lv_rope_spec spec = {.length = {p->frames, p->height, p->width},
+                         .pairs = {p->m->base.temporal_pairs, across, across},
+                         .theta = 10000.0,
+                         .replaced = -1};
+    if (p->step->riflex) {
+        spec.replaced = p->step->riflex->pair;
+        spec.frequency = 6.283185307179586 / p->step->riflex->frames;
     }
-}
-
-static lvsa_status build_rope(pass *p)
-{
-    const int64_t length[] = {p->frames, p->height, p->width};
-    int64_t pairs[3];
-    axis_pairs(pairs, p->m->base.head_dim);
-    p->rope = (lv_rope){.frames = p->frames, .height = p->height, .width = p->width};
-    for (int axis = 0; axis < 3; axis++) {
-        const size_t count = (size_t)(length[axis] * pairs[axis]);
-        LV_TRY(
-            lv_take(&p->rope.cosine[axis], p->e, LVSA_F32, 2, LV_SHAPE(length[axis], pairs[axis])));
-        LV_TRY(
-            lv_take(&p->rope.sine[axis], p->e, LVSA_F32, 2, LV_SHAPE(length[axis], pairs[axis])));
-        if (p->e->arena.measuring) continue;
-        float *host = lv_zalloc_array(count, 2 * sizeof *host);
-        if (!host) return lv_fail(LVSA_ERR_MEMORY, "rotary positions: no memory");
-        fill_axis(host, host + count, length[axis], pairs[axis],
-                  axis == 0 ? p->step->riflex : NULL);
-        lvsa_status s = upload(p, p->rope.cosine[axis], host);
-        if (s == LVSA_OK) s = upload(p, p->rope.sine[axis], host + count);
-        lv_free(host);
-        LV_TRY(s);
-    }
-    return LVSA_OK;
+    return lv_rope_prepare(&p->m->rope, p->e->device, &spec);
 }
 
 /* Row `index` of the block's modulation, [E]. */
@@ -446,11 +422,11 @@ static lvsa_status self_attention(const pass *p, const block *b)
         LV_TRY(lv_take(&n, e, e->dtype, 2, LV_SHAPE(count, m->width)));
         LV_TRY(lv_op_layer_norm(e, n, lv_tensor_rows(p->x, first, count), &norm));
         LV_TRY(lv_op_linear(e, rows, n, a->q.t, a->q_bias.t, LV_LINEAR));
-        LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &p->rope, first,
+        LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &m->rope.rope, first,
                                m->base.head_dim));
         rows = lv_tensor_rows(k, first, count);
         LV_TRY(lv_op_linear(e, rows, n, a->k.t, a->k_bias.t, LV_LINEAR));
-        LV_TRY(lv_op_norm_rope(e, rows, a->k_norm.t, (float)m->eps, &p->rope, first,
+        LV_TRY(lv_op_norm_rope(e, rows, a->k_norm.t, (float)m->eps, &m->rope.rope, first,
                                m->base.head_dim));
         LV_TRY(lv_op_linear(e, lv_tensor_rows(v, first, count), n, a->v.t, a->v_bias.t, LV_LINEAR));
         lv_arena_release(&e->arena, inner);
@@ -472,6 +448,7 @@ static lvsa_status self_attention(const pass *p, const block *b)
                                    .v_strides = s,
                                    .tokens = p->tokens,
                                    .runs = p->step->runs};
+    call.backend = p->step->backend;
     LV_TRY(lv_op_attention(e, &call));
     FOR_ROWS(p, first, count)
     LV_TRY(lv_op_linear_add(e, lv_tensor_rows(p->x, first, count),
@@ -598,7 +575,7 @@ static lvsa_status wan_forward(lv_model *model, lv_exec *e, lv_tensor velocity, 
               .width = z.shape[3] / m->base.patch};
     p.tokens = p.frames * p.height * p.width;
     size_t mark = lv_arena_mark(&e->arena);
-    LV_TRY(build_rope(&p));
+    LV_TRY(prepare_rope(&p));
     LV_TRY(embed_time(&p));
     LV_TRY(embed_patches(&p, z));
     for (int64_t i = 0; i < m->base.layers; i++) {

@@ -316,11 +316,16 @@ static lvsa_status run(const lvsa_attention *c)
     const int64_t rows = lv_attn_frame_rows(c), frames = c->queries / rows;
     const int64_t tiles = (rows + TILE - 1) / TILE;
     const int64_t tile_rows = (rows + tiles - 1) / tiles;
-    const int64_t work = c->batch * c->heads * frames * tiles;
+    const int64_t count = c->batch * c->heads * frames * tiles;
 #ifdef LVSA_HAVE_OPENMP
-#pragma omp parallel for schedule(dynamic) num_threads(thread_count(c))
+    /* Waking threads costs some ten microseconds: a small call does without. */
+    double products = (double)(c->batch * c->heads * c->queries) * (double)c->head_dim;
+    int64_t keys = 0;
+    for (int i = 0; i < c->sources; i++) keys += c->source[i].tokens;
+    const int threads = products * (double)keys < 1e6 ? 1 : thread_count(c);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
 #endif
-    for (int64_t i = 0; i < work; i++) {
+    for (int64_t i = 0; i < count; i++) {
         scratch w;
         size_t bytes = place(&w, NULL, c);
         place(&w, (char *)c->workspace + (size_t)thread_index() * bytes, c);

@@ -12,12 +12,17 @@
 #include "engine/runtime/cpu/math.h"
 #include "engine/runtime/cpu/rows.h"
 
-int lv_cpu_threads(const lv_exec *e)
+/* A thread is worth some ten microseconds of work. */
+enum { WORK_A_THREAD = 1 << 16 };
+
+int lv_cpu_threads(const lv_exec *e, int64_t work)
 {
 #ifdef LVSA_HAVE_OPENMP
-    return e->device->threads > 0 ? e->device->threads : omp_get_max_threads();
+    int64_t most = e->device->threads > 0 ? e->device->threads : omp_get_max_threads();
+    int64_t useful = work / WORK_A_THREAD + 1;
+    return (int)(useful < most ? useful : most);
 #else
-    (void)e;
+    (void)e, (void)work;
     return 1;
 #endif
 }
@@ -27,14 +32,14 @@ int lv_cpu_threads(const lv_exec *e)
 static lvsa_status linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
                           lv_activation f)
 {
-    const lv_epilogue end = {.bias = b.data, .f = f};
+    const lv_epilogue end = {.bias = b, .f = f};
     return lv_cpu_matmul(e, out.data, x.data, w.data, x.shape[0], w.shape[0], w.shape[1], &end);
 }
 
 static lvsa_status linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
                               lv_tensor gate)
 {
-    const lv_epilogue end = {.bias = b.data, .gate = gate.data, .add = true};
+    const lv_epilogue end = {.bias = b, .gate = gate, .add = true};
     return lv_cpu_matmul(e, x.data, y.data, w.data, y.shape[0], w.shape[0], w.shape[1], &end);
 }
 
@@ -62,7 +67,7 @@ static void attend_row(float *out, float *s, const float *q, const float *k, con
 /* A row of scores for each thread. */
 static size_t attention_biased_scratch(lv_exec *e, int64_t length)
 {
-    return (size_t)lv_cpu_threads(e) * (size_t)length * sizeof(float);
+    return (size_t)lv_cpu_threads(e, INT64_MAX) * (size_t)length * sizeof(float);
 }
 
 static lvsa_status attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
@@ -70,8 +75,9 @@ static lvsa_status attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_t
                                     void *scratch)
 {
     const int64_t rows = q.shape[0], length = k.shape[0], stride = q.shape[1], dim = stride / heads;
+    const int threads = lv_cpu_threads(e, 2 * rows * length * stride);
 #ifdef LVSA_HAVE_OPENMP
-#pragma omp parallel for schedule(static) num_threads(lv_cpu_threads(e))
+#pragma omp parallel for schedule(static) num_threads(threads)
 #endif
     for (int64_t i = 0; i < heads * rows; i++) {
 #ifdef LVSA_HAVE_OPENMP
@@ -102,6 +108,7 @@ const lv_ops lv_cpu_ops = {
     .combine = lv_cpu_combine,
     .patchify = lv_cpu_patchify,
     .unpatchify = lv_cpu_unpatchify,
+    .conv_scratch = lv_cpu_conv_scratch,
     .conv = lv_cpu_conv,
     .channel_norm = lv_cpu_channel_norm,
     .upsample = lv_cpu_upsample,

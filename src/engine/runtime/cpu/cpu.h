@@ -6,8 +6,9 @@
 
 lvsa_status lv_cpu_device_open(lv_device **out, int threads);
 
-/* How many threads an operation takes. */
-int lv_cpu_threads(const lv_exec *e);
+/* How many threads an operation of so many multiplications (or numbers touched) takes: one where
+ * waking the others would cost more than it saves. */
+int lv_cpu_threads(const lv_exec *e, int64_t work);
 
 /* One function, compiled for each instruction set; the machine that runs it chooses. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(LVSA_NO_CLONES)
@@ -16,14 +17,13 @@ int lv_cpu_threads(const lv_exec *e);
 #define LV_CPU_CLONES
 #endif
 
-/* The two operations that are nearly all of the work: through oneDNN (onednn.c), or plain
- * (plain.c). */
+/* ---- products: nearly all of the work, through oneDNN (onednn.c) or plain (plain.c) --------- */
 
 /* What happens to the products: c = gate * f(sum + bias), then + c where add is set. */
 typedef struct lv_epilogue {
-    const float *bias; /* [columns] or NULL */
+    lv_tensor bias; /* [columns] or no tensor */
     lv_activation f;
-    const float *gate; /* [columns] or NULL */
+    lv_tensor gate; /* [columns] or no tensor */
     bool add;
 } lv_epilogue;
 
@@ -31,15 +31,17 @@ typedef struct lv_epilogue {
 lvsa_status lv_cpu_matmul(lv_exec *e, float *c, const float *a, const float *b, int64_t rows,
                           int64_t columns, int64_t inner, const lv_epilogue *epilogue);
 
-/* See lv_op_conv(). */
-lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b);
-
-/* Whatever the two keep between calls; NULL is nothing. */
+/* Whatever products keep between calls; NULL is nothing. */
 void lv_cpu_matmul_free(void *state);
+
+/* conv.c: lv_op_conv() as products. */
+size_t lv_cpu_conv_scratch(lv_exec *e, lv_tensor out, lv_tensor w);
+lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b,
+                        void *scratch);
 
 typedef struct lv_cpu_device {
     lv_device base;
-    void *matmul; /* the state of matmul and conv */
+    void *matmul; /* what products keep */
 } lv_cpu_device;
 
 extern const lv_ops lv_cpu_ops;

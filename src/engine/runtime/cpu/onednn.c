@@ -18,9 +18,9 @@ enum { MOST_ARGS = 5 };
 
 /* What tells primitives apart. Made with memset, compared with memcmp. */
 typedef struct key {
-    int64_t out[4], in[4], kernel[5]; /* of a convolution; of a product: rows, columns, inner */
+    int64_t rows, columns, inner;
     lv_activation f;
-    int bias, gate, add, convolution;
+    int bias, gate, add;
 } key;
 
 typedef struct plan {
@@ -28,6 +28,11 @@ typedef struct plan {
     dnnl_primitive_t primitive;
     dnnl_exec_arg_t arg[MOST_ARGS]; /* src, weights, dst, then bias and gate where they are */
     int args;
+
+    /* Convolutions are many times faster with weights in blocks of the machine's own choice. They
+     * are laid so before each run: a small part of it, and no second copy of a model's weights. */
+    dnnl_primitive_t pack; /* NULL: the weights are used as they lie */
+    dnnl_memory_t unpacked;
 } plan;
 
 typedef struct state {
@@ -35,6 +40,8 @@ typedef struct state {
     dnnl_stream_t stream;
     plan *plans;
     size_t count, capacity;
+    void *packed; /* weights of the convolution that runs */
+    size_t packed_size;
 } state;
 
 static lvsa_status check(dnnl_status_t status, const char *what)
@@ -49,6 +56,8 @@ static void free_plan(plan *p)
 {
     for (int i = 0; i < p->args; i++) dnnl_memory_destroy(p->arg[i].memory);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
+    if (p->unpacked) dnnl_memory_destroy(p->unpacked);
+    if (p->pack) dnnl_primitive_destroy(p->pack);
 }
 
 void lv_cpu_matmul_free(void *memory)
@@ -57,6 +66,7 @@ void lv_cpu_matmul_free(void *memory)
     if (!s) return;
     while (s->count > 0) free_plan(&s->plans[--s->count]);
     lv_free(s->plans);
+    lv_free(s->packed);
     if (s->stream) dnnl_stream_destroy(s->stream);
     if (s->engine) dnnl_engine_destroy(s->engine);
     lv_free(s);
@@ -115,8 +125,41 @@ static void describe(dnnl_memory_desc_t *out, int rank, const dnnl_dims_t dims,
     dnnl_memory_desc_init_by_tag(out, rank, dims, dnnl_f32, tag);
 }
 
+/* Room for packed weights, and the primitive that fills it. */
+static lvsa_status make_pack(plan *p, state *s, const dnnl_memory_desc_t *unpacked,
+                             const dnnl_memory_desc_t *packed)
+{
+    const size_t size = dnnl_memory_desc_get_size(packed);
+    if (size > s->packed_size) {
+        void *larger = lv_zalloc_aligned(size);
+        if (!larger)
+            return lv_fail(LVSA_ERR_MEMORY, "oneDNN weights: %zu bytes don't fit in memory", size);
+        lv_free(s->packed);
+        s->packed = larger;
+        s->packed_size = size;
+    }
+    dnnl_primitive_desc_t reorder;
+    LV_TRY(check(
+        dnnl_reorder_primitive_desc_create(&reorder, unpacked, s->engine, packed, s->engine, NULL),
+        "reorder"));
+    dnnl_status_t status = dnnl_primitive_create(&p->pack, reorder);
+    dnnl_primitive_desc_destroy(reorder);
+    LV_TRY(check(status, "reorder"));
+    return check(dnnl_memory_create(&p->unpacked, unpacked, s->engine, DNNL_MEMORY_NONE), "memory");
+}
+
+/* The weights as the primitive wants them, from as they lie. */
+static lvsa_status add_weights(plan *p, state *s, const_dnnl_primitive_desc_t found,
+                               const dnnl_memory_desc_t *weights)
+{
+    const dnnl_memory_desc_t *wanted =
+        dnnl_primitive_desc_query_md(found, dnnl_query_weights_md, 0);
+    if (!dnnl_memory_desc_equal(wanted, weights)) LV_TRY(make_pack(p, s, weights, wanted));
+    return add_arg(p, s, DNNL_ARG_WEIGHTS, wanted);
+}
+
 /* The primitive of an operation's description, with its arguments. */
-static lvsa_status make_primitive(plan *p, const state *s, const_dnnl_op_desc_t description,
+static lvsa_status make_primitive(plan *p, state *s, const_dnnl_op_desc_t description,
                                   const dnnl_memory_desc_t *src, const dnnl_memory_desc_t *weights,
                                   const dnnl_memory_desc_t *dst, const dnnl_memory_desc_t *vector)
 {
@@ -129,7 +172,7 @@ static lvsa_status make_primitive(plan *p, const state *s, const_dnnl_op_desc_t 
                        "primitive");
     if (status == LVSA_OK) status = check(dnnl_primitive_create(&p->primitive, found), "primitive");
     if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_SRC, src);
-    if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_WEIGHTS, weights);
+    if (status == LVSA_OK) status = add_weights(p, s, found, weights);
     if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_DST, dst);
     if (status == LVSA_OK && p->key.bias) status = add_arg(p, s, DNNL_ARG_BIAS, vector);
     if (status == LVSA_OK && p->key.gate)
@@ -139,9 +182,9 @@ static lvsa_status make_primitive(plan *p, const state *s, const_dnnl_op_desc_t 
     return status;
 }
 
-static lvsa_status make_matmul(plan *p, const state *s)
+static lvsa_status make_matmul(plan *p, state *s)
 {
-    const int64_t rows = p->key.out[0], columns = p->key.out[1], inner = p->key.in[1];
+    const int64_t rows = p->key.rows, columns = p->key.columns, inner = p->key.inner;
     dnnl_memory_desc_t src, weights, dst, vector;
     dnnl_matmul_desc_t matmul;
     describe(&src, 2, DIMS(rows, inner), dnnl_ab);
@@ -151,23 +194,6 @@ static lvsa_status make_matmul(plan *p, const state *s)
     LV_TRY(check(dnnl_matmul_desc_init(&matmul, &src, &weights, p->key.bias ? &vector : NULL, &dst),
                  "matmul"));
     return make_primitive(p, s, &matmul, &src, &weights, &dst, &vector);
-}
-
-static lvsa_status make_conv(plan *p, const state *s)
-{
-    const int64_t *out = p->key.out, *in = p->key.in, *k = p->key.kernel; /* k: O, kt, ky, kx, C */
-    dnnl_memory_desc_t src, weights, dst, bias;
-    dnnl_convolution_desc_t conv;
-    describe(&src, 5, DIMS(1, in[3], in[0], in[1], in[2]), dnnl_ndhwc);
-    describe(&weights, 5, DIMS(k[0], k[4], k[1], k[2], k[3]), dnnl_odhwi);
-    describe(&dst, 5, DIMS(1, out[3], out[0], out[1], out[2]), dnnl_ndhwc);
-    describe(&bias, 1, DIMS(k[0]), dnnl_a);
-    const dnnl_dims_t strides = {1, 1, 1}, padding = {0, k[2] / 2, k[3] / 2};
-    LV_TRY(check(dnnl_convolution_forward_desc_init(
-                     &conv, dnnl_forward_inference, dnnl_convolution_auto, &src, &weights,
-                     p->key.bias ? &bias : NULL, &dst, strides, padding, padding),
-                 "convolution"));
-    return make_primitive(p, s, &conv, &src, &weights, &dst, &bias);
 }
 
 static lvsa_status find_plan(plan **out, state *s, const key *wanted)
@@ -186,7 +212,7 @@ static lvsa_status find_plan(plan **out, state *s, const key *wanted)
     }
     plan *p = &s->plans[s->count];
     *p = (plan){.key = *wanted};
-    lvsa_status status = wanted->convolution ? make_conv(p, s) : make_matmul(p, s);
+    lvsa_status status = make_matmul(p, s);
     if (status != LVSA_OK) {
         free_plan(p);
         return status;
@@ -196,25 +222,46 @@ static lvsa_status find_plan(plan **out, state *s, const key *wanted)
     return LVSA_OK;
 }
 
-/* ---- running it ------------------------------------------------------------------------------ */
-
-/* `data` in the order of the plan's arguments. */
-static lvsa_status execute(lv_exec *e, const state *s, plan *p, void *const data[MOST_ARGS])
+static lvsa_status execute(const state *s, plan *p, void *const data[MOST_ARGS])
 {
+    dnnl_status_t status = dnnl_success;
     for (int i = 0; i < p->args; i++)
         LV_TRY(check(dnnl_memory_set_data_handle(p->arg[i].memory, data[i]), "memory"));
-#ifdef LVSA_HAVE_OPENMP
-    int before = omp_get_max_threads(); /* oneDNN takes as many as this says */
-    omp_set_num_threads(lv_cpu_threads(e));
-#else
-    (void)e;
-#endif
-    dnnl_status_t status = dnnl_primitive_execute(p->primitive, s->stream, p->args, p->arg);
+    if (p->pack) {
+        dnnl_memory_t packed = p->arg[1].memory;
+        const dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, p->unpacked}, {DNNL_ARG_TO, packed}};
+        LV_TRY(check(dnnl_memory_set_data_handle(p->unpacked, data[1]), "memory"));
+        LV_TRY(check(dnnl_memory_set_data_handle(packed, s->packed), "memory"));
+        status = dnnl_primitive_execute(p->pack, s->stream, 2, arg);
+    }
+    if (status == dnnl_success)
+        status = dnnl_primitive_execute(p->primitive, s->stream, p->args, p->arg);
     if (status == dnnl_success) status = dnnl_stream_wait(s->stream);
+    return check(status, "execution");
+}
+
+/* ---- running it ------------------------------------------------------------------------------ */
+
+/* Makes the primitive if need be and runs it; while measuring, having it is all. oneDNN takes as
+ * many threads as OpenMP would, and wants the same number for both. `data` in the order of the
+ * arguments. */
+static lvsa_status run(lv_exec *e, const key *k, int64_t work, void *const data[MOST_ARGS])
+{
+    state *s;
+    plan *p = NULL;
+    LV_TRY(find_state(&s, e));
+#ifdef LVSA_HAVE_OPENMP
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(lv_cpu_threads(e, work));
+#else
+    (void)work;
+#endif
+    lvsa_status status = find_plan(&p, s, k);
+    if (status == LVSA_OK && !e->arena.measuring) status = execute(s, p, data);
 #ifdef LVSA_HAVE_OPENMP
     omp_set_num_threads(before);
 #endif
-    return check(status, "execution");
+    return status;
 }
 
 static void *address(const void *memory) { return (void *)(uintptr_t)memory; }
@@ -222,33 +269,14 @@ static void *address(const void *memory) { return (void *)(uintptr_t)memory; }
 lvsa_status lv_cpu_matmul(lv_exec *e, float *c, const float *a, const float *b, int64_t rows,
                           int64_t columns, int64_t inner, const lv_epilogue *end)
 {
-    state *s;
-    plan *p;
     key k;
     if (rows == 0) return LVSA_OK;
-    LV_TRY(find_state(&s, e));
     memset(&k, 0, sizeof k);
-    k.out[0] = rows, k.out[1] = columns, k.in[1] = inner;
-    k.f = end->f, k.bias = end->bias != NULL, k.gate = end->gate != NULL, k.add = end->add;
-    LV_TRY(find_plan(&p, s, &k));
+    k.rows = rows, k.columns = columns, k.inner = inner;
+    k.bias = end->bias.rank != 0, k.f = end->f, k.gate = end->gate.rank != 0, k.add = end->add;
     void *data[MOST_ARGS] = {address(a), address(b), c};
     int args = 3;
-    if (end->bias) data[args++] = address(end->bias);
-    if (end->gate) data[args++] = address(end->gate);
-    return execute(e, s, p, data);
-}
-
-lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b)
-{
-    state *s;
-    plan *p;
-    key k;
-    LV_TRY(find_state(&s, e));
-    memset(&k, 0, sizeof k);
-    for (int i = 0; i < 4; i++) k.out[i] = out.shape[i], k.in[i] = in.shape[i];
-    for (int i = 0; i < 5; i++) k.kernel[i] = w.shape[i];
-    k.bias = b.rank != 0, k.convolution = 1;
-    LV_TRY(find_plan(&p, s, &k));
-    void *data[MOST_ARGS] = {in.data, w.data, out.data, b.data};
-    return execute(e, s, p, data);
+    if (k.bias) data[args++] = end->bias.data;
+    if (k.gate) data[args++] = end->gate.data;
+    return run(e, &k, rows * columns * inner, data);
 }

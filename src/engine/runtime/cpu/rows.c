@@ -12,12 +12,13 @@ enum { PIECE = 1 << 14 };
 
 static float *f32(lv_tensor t) { return t.data; }
 
-/* The loop that follows is shared by the threads. */
+/* The loop that follows, over `work` numbers, is shared by the threads. */
 #ifdef LVSA_HAVE_OPENMP
-#define PARALLEL_(text) _Pragma(#text)
-#define PARALLEL(threads) PARALLEL_(omp parallel for schedule(static) num_threads(threads))
+#define PRAGMA_(text) _Pragma(#text)
+#define PARALLEL(e, work)                                                                          \
+    PRAGMA_(omp parallel for schedule(static) num_threads(lv_cpu_threads(e, work)))
 #else
-#define PARALLEL(threads)
+#define PARALLEL(e, work) (void)e;
 #endif
 
 /* ---- norms ----------------------------------------------------------------------------------- */
@@ -44,7 +45,7 @@ static void layer_norm_row(float *out, const float *x, int64_t width, const lv_l
 lvsa_status lv_cpu_layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_layer_norm *norm)
 {
     int64_t rows = x.shape[0], width = x.shape[1];
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, rows * width)
     for (int64_t row = 0; row < rows; row++)
         layer_norm_row(f32(out) + row * width, f32(x) + row * width, width, norm);
     return LVSA_OK;
@@ -60,7 +61,7 @@ static void rms_norm_row(float *out, const float *x, const float *weight, int64_
 lvsa_status lv_cpu_rms_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight, float eps)
 {
     int64_t rows = x.shape[0], width = x.shape[1];
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, rows * width)
     for (int64_t row = 0; row < rows; row++)
         rms_norm_row(f32(out) + row * width, f32(x) + row * width, f32(weight), width, eps);
     return LVSA_OK;
@@ -91,7 +92,7 @@ lvsa_status lv_cpu_norm_rope(lv_exec *e, lv_tensor x, lv_tensor weight, float ep
                              const lv_rope *rope, int64_t first, int64_t head_dim)
 {
     int64_t rows = x.shape[0], width = x.shape[1];
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, rows * width)
     for (int64_t i = 0; i < rows; i++) {
         float *row = f32(x) + i * width;
         rms_norm_row(row, row, f32(weight), width, eps);
@@ -131,7 +132,7 @@ lvsa_status lv_cpu_channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tenso
                                 lv_activation f)
 {
     int64_t channels = x.shape[x.rank - 1], rows = lv_tensor_count(x) / channels;
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, rows * channels)
     for (int64_t row = 0; row < rows; row++) {
         float *to = f32(out) + row * channels;
         channel_norm_row(to, f32(x) + row * channels, f32(weight), channels);
@@ -150,7 +151,7 @@ static int64_t piece_size(int64_t count, int64_t at)
 lvsa_status lv_cpu_activate(lv_exec *e, lv_tensor out, lv_tensor a, lv_activation f)
 {
     int64_t count = lv_tensor_count(out);
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, count)
     for (int64_t at = 0; at < count; at += PIECE)
         activate_piece(f32(out) + at, f32(a) + at, piece_size(count, at), f);
     return LVSA_OK;
@@ -165,7 +166,7 @@ static void add_piece(float *out, const float *a, const float *b, int64_t count)
 lvsa_status lv_cpu_add(lv_exec *e, lv_tensor out, lv_tensor a, lv_tensor b)
 {
     int64_t period = lv_tensor_count(b), rows = lv_tensor_count(a) / period;
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, rows * period)
     for (int64_t row = 0; row < rows; row++)
         add_piece(f32(out) + row * period, f32(a) + row * period, f32(b), period);
     return LVSA_OK;
@@ -180,7 +181,7 @@ static void gelu_multiply_piece(float *out, const float *a, const float *b, int6
 lvsa_status lv_cpu_gelu_multiply(lv_exec *e, lv_tensor out, lv_tensor a, lv_tensor b)
 {
     int64_t count = lv_tensor_count(out);
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, count)
     for (int64_t at = 0; at < count; at += PIECE)
         gelu_multiply_piece(f32(out) + at, f32(a) + at, f32(b) + at, piece_size(count, at));
     return LVSA_OK;
@@ -190,7 +191,7 @@ lvsa_status lv_cpu_combine(lv_exec *e, lv_tensor out, int terms, const float *fa
                            const lv_tensor *in)
 {
     int64_t count = lv_tensor_count(out);
-    PARALLEL(lv_cpu_threads(e))
+    PARALLEL(e, count)
     for (int64_t i = 0; i < count; i++) {
         float sum = factor[0] * f32(in[0])[i];
         for (int j = 1; j < terms; j++) sum += factor[j] * f32(in[j])[i];

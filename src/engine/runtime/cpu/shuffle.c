@@ -110,8 +110,8 @@ lvsa_status lv_cpu_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blen
     const int64_t channels = to.shape[3];
     for (int64_t f = 0; f < to.shape[0]; f++)
         for (int64_t i = 0; i < b.height; i++) {
-            float *row = f32(to) +
-                         ((f * to.shape[1] + b.to_y + i) * to.shape[2] + b.to_x) * channels;
+            float *row =
+                f32(to) + ((f * to.shape[1] + b.to_y + i) * to.shape[2] + b.to_x) * channels;
             const float *source =
                 f32(from) +
                 ((f * from.shape[1] + b.from_y + i) * from.shape[2] + b.from_x) * channels;
