@@ -246,6 +246,13 @@ void lv_weights_close(lv_weights **weights)
 }
 
 const char *lv_weights_path(const lv_weights *weights) { return weights->path; }
+size_t lv_weights_count(const lv_weights *weights) { return weights->row_count; }
+size_t lv_weights_count_files(const lv_weights *weights) { return weights->file_count; }
+
+const lv_tensor_entry *lv_weights_get_entry(const lv_weights *weights, size_t index)
+{
+    return weights->rows[index].entry;
+}
 
 /* ---- reading --------------------------------------------------------------------------------- */
 

@@ -47,6 +47,11 @@ void lv_weights_close(lv_weights **weights);
 /* The file that lists the tensors (the index or the only file), for sentences. Borrowed. */
 const char *lv_weights_path(const lv_weights *weights);
 
+/* What is there: the index-th tensor of all files in the order of names, index < count. */
+size_t lv_weights_count(const lv_weights *weights);
+const lv_tensor_entry *lv_weights_get_entry(const lv_weights *weights, size_t index);
+size_t lv_weights_count_files(const lv_weights *weights);
+
 /* One tensor, whatever its shape. Fails with LVSA_ERR_FORMAT (it isn't there) or
  * LVSA_ERR_UNSUPPORTED (it is of a type other than F32, F16 and BF16). */
 lvsa_status lv_weights_find(lv_weight *out, lv_weights *weights, const char *name);

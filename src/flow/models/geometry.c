@@ -7,20 +7,21 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "flow/models/defaults.h"
 
 /* Sources: the published configurations, as diffusers reads them; the training horizons are the
  * LVSA project's (81 frames for Wan, 121 for TI2V, 129 for HunyuanVideo 1.5, 49 for CogVideoX, 189
  * for Cosmos). */
 static const lvsa_geometry families[] = {
-    /* family, temporal, pixels, pad, R, layers, heads, head_dim, frames, height, width */
-    {sizeof(lvsa_geometry), "wan2.1-1.3b", 4, 16, 0, 21, 30, 12, 128, 81, 480, 832},
-    {sizeof(lvsa_geometry), "wan2.1-14b", 4, 16, 0, 21, 40, 40, 128, 81, 480, 832},
-    {sizeof(lvsa_geometry), "wan2.2-a14b", 4, 16, 0, 21, 40, 40, 128, 81, 480, 832},
-    {sizeof(lvsa_geometry), "wan2.2-ti2v-5b", 4, 32, 0, 31, 30, 24, 128, 121, 704, 1280},
-    {sizeof(lvsa_geometry), "hunyuanvideo-1.5", 4, 16, 0, 33, 54, 16, 128, 121, 480, 848},
-    {sizeof(lvsa_geometry), "cogvideox-2b", 4, 16, 0, 13, 30, 30, 64, 49, 480, 720},
-    {sizeof(lvsa_geometry), "cogvideox-5b", 4, 16, 0, 13, 42, 48, 64, 49, 480, 720},
-    {sizeof(lvsa_geometry), "cosmos3-nano", 4, 32, 1, 48, 36, 32, 128, 189, 720, 1280},
+    /* family, temporal, pixels, pad, R, layers, heads, head_dim, frames, height, width, fps */
+    {sizeof(lvsa_geometry), "wan2.1-1.3b", 4, 16, 0, 21, 30, 12, 128, 81, 480, 832, 16},
+    {sizeof(lvsa_geometry), "wan2.1-14b", 4, 16, 0, 21, 40, 40, 128, 81, 480, 832, 16},
+    {sizeof(lvsa_geometry), "wan2.2-a14b", 4, 16, 0, 21, 40, 40, 128, 81, 480, 832, 16},
+    {sizeof(lvsa_geometry), "wan2.2-ti2v-5b", 4, 32, 0, 31, 30, 24, 128, 121, 704, 1280, 24},
+    {sizeof(lvsa_geometry), "hunyuanvideo-1.5", 4, 16, 0, 33, 54, 16, 128, 121, 480, 848, 24},
+    {sizeof(lvsa_geometry), "cogvideox-2b", 4, 16, 0, 13, 30, 30, 64, 49, 480, 720, 8},
+    {sizeof(lvsa_geometry), "cogvideox-5b", 4, 16, 0, 13, 42, 48, 64, 49, 480, 720, 8},
+    {sizeof(lvsa_geometry), "cosmos3-nano", 4, 32, 1, 48, 36, 32, 128, 189, 720, 1280, 24},
 };
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
@@ -51,8 +52,7 @@ lvsa_status lvsa_geometry_from_family(lvsa_geometry *out, const char *family)
     return lv_fail(LVSA_ERR_ARGUMENT, "model family \"%s\": one of %s is wanted", family, known);
 }
 
-/* ---- from a checkpoint
- * ------------------------------------------------------------------------------ */
+/* ---- from a checkpoint ----------------------------------------------------------------------- */
 
 /* What the JSON files of a checkpoint say, as far as the shape of tokens goes. */
 typedef struct config {
@@ -126,14 +126,16 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
         if (c.layers) out->layers = (int)c.layers;
         if (c.heads) out->heads = (int)c.heads;
         if (c.head_dim) out->head_dim = (int)c.head_dim;
+        lv_defaults d;
+        s = lv_defaults_load(&d, out, directory);
+        lv_defaults_release(&d);
     }
     json_decref(transformer);
     json_decref(index);
     return s;
 }
 
-/* ---- a video
- * ---------------------------------------------------------------------------------------- */
+/* ---- a video --------------------------------------------------------------------------------- */
 
 static lvsa_status check_edge(const char *name, int pixels, const lvsa_geometry *g)
 {
