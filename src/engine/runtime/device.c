@@ -1,6 +1,7 @@
 /* device.c: opening a device, and what all devices share. */
 #include "engine/runtime/device.h"
 
+#include "base/mem.h"
 #include "engine/runtime/cpu/cpu.h"
 
 lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads)
@@ -18,6 +19,36 @@ void lv_device_close(lv_device **device)
     (*device)->close(*device);
     *device = NULL;
 }
+
+/* ---- counting only --------------------------------------------------------------------------- */
+
+static lvsa_status count(lv_device *device, void **out, size_t bytes)
+{
+    static const char nothing;
+    device->counted += lv_round_up(bytes, LV_CACHE_LINE);
+    *out = (void *)(uintptr_t)&nothing;
+    return LVSA_OK;
+}
+
+static void forget(lv_device *device, void *memory) { (void)device, (void)memory; }
+
+static lvsa_status copy_nothing(lv_device *device, void *to, const void *from, size_t bytes)
+{
+    (void)device, (void)to, (void)from, (void)bytes;
+    return LVSA_OK;
+}
+
+lvsa_status lv_device_open_dry(lv_device **out, lvsa_device kind, int threads)
+{
+    LV_TRY(lv_device_open(out, kind, threads));
+    lv_device *d = *out;
+    d->dry = true;
+    d->allocate = count, d->release = forget;
+    d->upload = d->download = copy_nothing;
+    return LVSA_OK;
+}
+
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 lv_exec lv_exec_measure(lv_device *device)
 {

@@ -10,6 +10,8 @@ struct lv_device {
     lvsa_dtype dtype; /* of activations and of weights that are matrices or kernels */
     const lv_ops *ops;
     int threads;      /* CPU threads; 0: as many as OpenMP would take               */
+    bool dry;         /* see lv_device_open_dry()                                   */
+    size_t counted;   /* bytes asked of a dry device                                */
 
     lvsa_status (*allocate)(lv_device *, void **out, size_t bytes); /* 64-byte aligned; MEMORY */
     void (*release)(lv_device *, void *memory);
@@ -21,6 +23,10 @@ struct lv_device {
 /* Opens a device. LVSA_ERR_UNSUPPORTED: not in this build or not on this machine. */
 lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads);
 void lv_device_close(lv_device **device);
+
+/* A device that only counts: models are opened and measured on it without their weights being read.
+ * Allocations give an address that nobody may look at, copies do nothing; it runs no pass. */
+lvsa_status lv_device_open_dry(lv_device **out, lvsa_device kind, int threads);
 
 /* A forward pass on this device that measures: takes give no memory, operations do nothing. */
 lv_exec lv_exec_measure(lv_device *device);

@@ -104,12 +104,13 @@ static lvsa_status upload(lv_params *p, lv_param *param, lvsa_dtype dtype)
     lv_weight *w = &param->file;
     param->t = shape_of(w, dtype);
     bool as_it_is = w->dtype == param->t.dtype && param->t.rank != 5 && lv_weight_is_aligned(w);
-    if (as_it_is && p->device->kind == LVSA_DEVICE_CPU) {
+    if (as_it_is && p->device->kind == LVSA_DEVICE_CPU && !p->device->dry) {
         param->t.data = (void *)(uintptr_t)w->data;
         return LVSA_OK;
     }
     size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
     LV_TRY(allocate(&param->t.data, p, bytes));
+    if (p->device->dry) return LVSA_OK;
     if (as_it_is) return p->device->upload(p->device, param->t.data, w->data, bytes);
 
     float *wide = lv_zalloc_array(w->count, 2 * sizeof *wide);

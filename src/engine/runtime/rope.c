@@ -43,7 +43,7 @@ static lvsa_status fill(lv_rope_tables *t, lv_device *device, float *host)
 
 lvsa_status lv_rope_prepare(lv_rope_tables *t, lv_device *device, const lv_rope_spec *spec)
 {
-    if (t->memory && same(&t->spec, spec)) return LVSA_OK;
+    if (device->dry || (t->memory && same(&t->spec, spec))) return LVSA_OK;
     lv_rope_release(t, device);
 
     size_t count = 0;

@@ -289,13 +289,29 @@ static lvsa_status embed(float *to, const lv_umt5 *u, const int32_t *ids, int64_
     return LVSA_OK;
 }
 
-lvsa_status lv_umt5_encode(lv_umt5 *u, float *embedding, const int32_t *ids, int64_t length)
+/* Numbers of a pass's host memory. */
+static size_t host_numbers(const lv_umt5 *u, int64_t length)
 {
     const int64_t pairs = u->c.heads * length * length, numbers = length * u->c.width;
+    return (size_t)(pairs > numbers ? pairs : numbers);
+}
+
+lvsa_status lv_umt5_measure(size_t *bytes, lv_umt5 *u, int64_t length)
+{
+    lv_exec e = lv_exec_measure(u->device);
+    const pass p = {.u = u, .e = &e, .length = length};
+    LV_TRY(forward(&p));
+    *bytes = e.arena.peak + host_numbers(u, length) * sizeof *p.host;
+    return LVSA_OK;
+}
+
+lvsa_status lv_umt5_encode(lv_umt5 *u, float *embedding, const int32_t *ids, int64_t length)
+{
+    const int64_t numbers = length * u->c.width;
     lv_exec e = lv_exec_measure(u->device);
     pass p = {.u = u, .e = &e, .length = length};
     if (length < 1) return LVSA_OK;
-    p.host = lv_zalloc_array((size_t)(pairs > numbers ? pairs : numbers), sizeof *p.host);
+    p.host = lv_zalloc_array(host_numbers(u, length), sizeof *p.host);
     if (!p.host)
         return lv_fail(LVSA_ERR_MEMORY, "encoding %lld tokens: no memory", (long long)length);
 

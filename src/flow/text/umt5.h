@@ -22,6 +22,9 @@ void lv_umt5_close(lv_umt5 **encoder);
 
 int64_t lv_umt5_width(const lv_umt5 *encoder); /* E */
 
+/* Bytes that encoding a text of so many tokens takes besides the weights. */
+lvsa_status lv_umt5_measure(size_t *bytes, lv_umt5 *encoder, int64_t length);
+
 /* embedding [length, E] f32 in host memory, from ids [length]. Fails with LVSA_ERR_SHAPE on an id
  * past the vocabulary, or LVSA_ERR_MEMORY. */
 lvsa_status lv_umt5_encode(lv_umt5 *encoder, float *embedding, const int32_t *ids, int64_t length);
