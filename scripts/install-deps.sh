@@ -11,7 +11,7 @@ cmake           the build
 make            the build
 pkg-config      finding the libraries below
 libjansson-dev  reading and writing JSON
-libutf8proc-dev Unicode's tables, for the tokenizers
+libutf8proc-dev the tables of Unicode, for the tokenizers
 libdnnl-dev     fast matrix products and convolutions on the CPU
 libpng-dev      pictures
 libcmocka-dev   the tests
