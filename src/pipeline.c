@@ -12,7 +12,9 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/mem.h"
+#include "flow/models/defaults.h"
 #include "flow/models/model.h"
 #include "flow/schedule/noise.h"
 #include "flow/schedule/schedule.h"
@@ -27,6 +29,7 @@ struct lvsa_pipeline {
     char *directory;
     lv_device *device;
     lvsa_geometry geometry;
+    lv_defaults defaults;
     const lv_model_class *class;
     lv_schedule_options schedule;
     lv_tokenizer *tokenizer;
@@ -54,6 +57,9 @@ static lvsa_status find_class(lvsa_pipeline *p)
                    p->directory, p->geometry.family);
 }
 
+/* A tensor of the wrong shape is the checkpoint's fault, not the job's. */
+static lvsa_status bad_files(lvsa_status s) { return s == LVSA_ERR_SHAPE ? LVSA_ERR_FORMAT : s; }
+
 /* "<model>/<part>" into path. */
 static lvsa_status find_part(char path[PATH_MOST], const lvsa_pipeline *p, const char *part)
 {
@@ -66,6 +72,7 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     char path[PATH_MOST];
     p->geometry.size = sizeof p->geometry;
     LV_TRY(lvsa_geometry_from_model(&p->geometry, o->model));
+    LV_TRY(lv_defaults_load(&p->defaults, &p->geometry, o->model));
     LV_TRY(find_class(p));
     LV_TRY(lv_device_open(&p->device, o->device, o->threads));
     p->schedule = LV_SCHEDULE_OPTIONS_INIT;
@@ -100,12 +107,28 @@ void lvsa_pipeline_close(lvsa_pipeline **pipeline)
     lv_model_close(&p->model);
     lv_tokenizer_close(&p->tokenizer);
     lv_device_close(&p->device);
+    lv_defaults_release(&p->defaults);
     lv_free(p->directory);
     lv_free(p);
     *pipeline = NULL;
 }
 
 const lvsa_geometry *lvsa_pipeline_get_geometry(const lvsa_pipeline *p) { return &p->geometry; }
+
+void lvsa_pipeline_job_defaults(lvsa_job *job, const lvsa_pipeline *p)
+{
+    const lv_defaults *d = &p->defaults;
+    job->frames = p->geometry.frames;
+    job->height = p->geometry.height;
+    job->width = p->geometry.width;
+    job->steps = d->steps;
+    job->guidance = d->guidance;
+    job->flow_shift = d->flow_shift;
+    job->negative_prompt = d->negative_prompt;
+    job->plan = d->plan;
+    job->plan.reference_latent_frames = p->geometry.reference_latent_frames;
+    job->hold_keyframes = d->hold_keyframes;
+}
 
 /* ---- one job --------------------------------------------------------------------------------- */
 
@@ -115,12 +138,14 @@ typedef struct work {
     const lvsa_job *job;
     lvsa_phase phase;
     double phase_start;
+    const char *kernel; /* of the self-attention */
 
     int frames, height, width;        /* pixels                                     */
     int64_t shape[4];                 /* of the latents: C, T, Y, X                 */
     size_t count;                     /* their product                              */
     int texts;                        /* 2 with guidance, otherwise 1               */
     int64_t padded;                   /* rows of a text                             */
+    int32_t *ids[LV_MODEL_TEXTS];     /* [length]                                   */
     float *embedding[LV_MODEL_TEXTS]; /* [length, E]                                */
     int64_t length[LV_MODEL_TEXTS];
     lvsa_plan *plan;  /* NULL: dense                                */
@@ -164,6 +189,20 @@ static void say(const work *w, const char *format, ...)
     w->job->on_message(w->job->user, line);
 }
 
+/* A job that isn't strict goes on after it. */
+static lvsa_status warn(const work *w, const char *format, ...) LV_PRINTF(2, 3);
+static lvsa_status warn(const work *w, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (w->job->strict) return lv_fail(LVSA_ERR_ARGUMENT, "%s; a strict job ends here", line);
+    say(w, "%s", line);
+    return LVSA_OK;
+}
+
 /* ---- sizes and pattern ----------------------------------------------------------------------- */
 
 static lvsa_status check_job(const lvsa_job *job)
@@ -194,11 +233,10 @@ static lvsa_status check_job(const lvsa_job *job)
 }
 
 /* Can the back end run here at all? Asked with the smallest of calls. */
-static lvsa_status check_backend(const work *w)
+static lvsa_status check_backend(work *w)
 {
     const float number = 0.0f;
     float out;
-    const char *kernel;
     lvsa_attention call = {.size = sizeof call,
                            .dtype = w->p->device->dtype,
                            .batch = 1,
@@ -212,7 +250,14 @@ static lvsa_status check_backend(const work *w)
                            .backend = w->job->backend,
                            .device = w->p->device->kind};
     call.source[0] = (lvsa_source){.k = &number, .v = &number, .tokens = 1};
-    return lvsa_attention_kernel(&kernel, &call);
+    return lvsa_attention_kernel(&w->kernel, &call);
+}
+
+static lvsa_status warn_of_unknown_key(const work *w)
+{
+    if (w->p->defaults.unknown[0] == '\0') return LVSA_OK;
+    return warn(w, "%s/lvsa.json: \"%s\" isn't known and isn't used", w->p->directory,
+                w->p->defaults.unknown);
 }
 
 /* Latents, tokens and texts from pixels and the model. */
@@ -227,9 +272,15 @@ static lvsa_status find_sizes(work *w, int *patches)
     int asked = w->frames;
     LV_TRY(
         lvsa_geometry_latent(&latent_frames, patches, &w->frames, g, asked, w->height, w->width));
+    if ((int64_t)latent_frames * *patches > INT32_MAX)
+        return lv_fail(LVSA_ERR_SHAPE,
+                       "%d frames of %dx%d are %lld tokens: at most %d are wanted; make fewer or "
+                       "smaller frames",
+                       w->frames, w->width, w->height, (long long)latent_frames * *patches,
+                       INT32_MAX);
     if (asked != w->frames)
-        say(w, "%d frames: %s takes %dk + 1; making %d", asked, g->family, g->temporal_factor,
-            w->frames);
+        LV_TRY(warn(w, "%d frames: %s takes %dk + 1; making %d", asked, g->family,
+                    g->temporal_factor, w->frames));
     w->texts = job->guidance > 1.0 ? 2 : 1;
     w->padded = job->text_tokens ? job->text_tokens : TEXT_MOST;
     w->shape[1] = latent_frames;
@@ -249,6 +300,11 @@ static void describe_plan(const work *w, const lvsa_plan_options *o, const lvsa_
         "global_count=%d attended_per_frame=%d/%d",
         T, T * P, T - 1, o->window, o->first_anchors, i->keyframe_interval, i->anchors,
         i->attended_max, T);
+    say(w,
+        "[LVSA] installed on %d blocks num_patches=%d total_lat_frames=%d backend=%s: nnz=%lld "
+        "density=%.1f%%",
+        w->p->geometry.layers, P, T, w->kernel, (long long)i->attended_sum,
+        100.0 * (double)i->attended_sum / ((double)T * T));
     say(w, "[LVSA] engaged (%s): T_lat=%d P=%d seq_len=%d kfi=%d W=%d |G|=%d -> %s",
         w->p->class->name, T, P, T * P, i->keyframe_interval, o->window, i->anchors,
         i->dense ? "DENSE (every frame is attended)" : "SPARSE");
@@ -307,37 +363,63 @@ static lvsa_status choose_riflex(work *w)
 
 /* ---- prompt -> ids -> embedding -------------------------------------------------------------- */
 
-static lvsa_status encode_text(work *w, lv_umt5 *encoder, int index, const char *text)
+/* Ids of one text, its end cut off where it is too long. */
+static lvsa_status tokenize(work *w, int index, const char *name, const char *text)
 {
-    int32_t ids[TEXT_MOST];
-    size_t length;
+    const lv_tokenizer *t = w->p->tokenizer;
+    size_t length = 0, most = (size_t)w->padded;
     lv_text clean = {0};
-    lvsa_status s = lv_prompt_clean(&clean, text, strlen(text));
+    LV_TRY(lv_prompt_clean(&clean, text, strlen(text)));
+    const size_t room = clean.length + TEXT_MOST; /* no token is less than a byte */
+    w->ids[index] = lv_zalloc_array(room, sizeof *w->ids[index]);
+    lvsa_status s =
+        w->ids[index] ? LVSA_OK
+                      : lv_fail(LVSA_ERR_MEMORY, "%s: %zu tokens don't fit in memory", name, room);
     if (s == LVSA_OK)
-        s = lv_tokenizer_encode(ids, &length, (size_t)w->padded, w->p->tokenizer, clean.bytes,
-                                clean.length);
+        s = lv_tokenizer_encode(w->ids[index], &length, room, t, clean.bytes, clean.length);
+    if (s == LVSA_OK && length > most) {
+        s = warn(w, "%s: %zu tokens, and the model takes %zu; the last %zu are left out", name,
+                 length, most, length - most);
+        if (s == LVSA_OK)
+            s = lv_tokenizer_encode(w->ids[index], &length, most, t, clean.bytes, clean.length);
+    }
     lv_text_free(&clean);
-    LV_TRY(s);
     w->length[index] = (int64_t)length;
-    w->embedding[index] = lv_zalloc_array(length * (size_t)lv_umt5_width(encoder), sizeof(float));
+    return s;
+}
+
+static lvsa_status tokenize_texts(work *w)
+{
+    const char *away = w->job->negative_prompt ? w->job->negative_prompt : "";
+    LV_TRY(tokenize(w, 0, "the prompt", w->job->prompt));
+    return w->texts == 2 ? tokenize(w, 1, "the negative prompt", away) : LVSA_OK;
+}
+
+static lvsa_status open_encoder(lv_umt5 **out, const work *w, lv_device *device)
+{
+    char path[PATH_MOST];
+    LV_TRY(find_part(path, w->p, "text_encoder"));
+    return bad_files(lv_umt5_open(out, device, path));
+}
+
+static lvsa_status encode_text(work *w, lv_umt5 *encoder, int index)
+{
+    w->embedding[index] = lv_zalloc_array((size_t)(w->length[index] * lv_umt5_width(encoder)),
+                                          sizeof *w->embedding[index]);
     if (!w->embedding[index])
         return lv_fail(LVSA_ERR_MEMORY, "a text's embedding doesn't fit in memory");
-    return lv_umt5_encode(encoder, w->embedding[index], ids, (int64_t)length);
+    return lv_umt5_encode(encoder, w->embedding[index], w->ids[index], w->length[index]);
 }
 
 /* The encoder is gone before the transformer comes. */
 static lvsa_status encode_texts(work *w)
 {
-    const char *const text[] = {w->job->prompt,
-                                w->job->negative_prompt ? w->job->negative_prompt : ""};
-    char path[PATH_MOST];
     lv_umt5 *encoder;
     LV_TRY(report(w, LVSA_PHASE_TEXT, 0, w->texts));
-    LV_TRY(find_part(path, w->p, "text_encoder"));
-    LV_TRY(lv_umt5_open(&encoder, w->p->device, path));
+    LV_TRY(open_encoder(&encoder, w, w->p->device));
     lvsa_status s = LVSA_OK;
     for (int i = 0; i < w->texts && s == LVSA_OK; i++) {
-        s = encode_text(w, encoder, i, text[i]);
+        s = encode_text(w, encoder, i);
         if (s == LVSA_OK) s = report(w, LVSA_PHASE_TEXT, i + 1, w->texts);
     }
     lv_umt5_close(&encoder);
@@ -346,39 +428,50 @@ static lvsa_status encode_texts(work *w)
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-static void warn_of_unknown(const work *w, const char *part, size_t count, const char *first)
+static lvsa_status warn_of_unknown(const work *w, const char *part, size_t count, const char *first)
 {
-    if (count > 0)
-        say(w, "%s/%s: %zu tensors aren't known to this model and weren't used, the first is %s",
-            w->p->directory, part, count, first);
+    if (count == 0) return LVSA_OK;
+    return warn(w,
+                "%s/%s: %zu tensors aren't known to this model and weren't used, the first is %s",
+                w->p->directory, part, count, first);
+}
+
+static lvsa_status check_vae(const lvsa_pipeline *p)
+{
+    if (p->vae->channels == p->model->channels &&
+        p->vae->spatial * p->model->patch == p->geometry.pixels_per_patch &&
+        p->vae->temporal == p->geometry.temporal_factor)
+        return LVSA_OK;
+    return lv_fail(LVSA_ERR_FORMAT,
+                   "%s: the VAE has %lld channels, x%lld in space and x%lld in time; the "
+                   "transformer wants %lld, x%lld and x%d: they don't belong together",
+                   p->directory, (long long)p->vae->channels, (long long)p->vae->spatial,
+                   (long long)p->vae->temporal, (long long)p->model->channels,
+                   (long long)(p->geometry.pixels_per_patch / p->model->patch),
+                   p->geometry.temporal_factor);
 }
 
 static lvsa_status open_models(work *w)
 {
     lvsa_pipeline *p = w->p;
     char path[PATH_MOST];
-    LV_TRY(report(w, LVSA_PHASE_LOAD, 0, 1));
     if (!p->model) {
         LV_TRY(find_part(path, p, "transformer"));
-        LV_TRY(p->class->open(&p->model, p->device, path));
-        warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name);
+        LV_TRY(bad_files(p->class->open(&p->model, p->device, path)));
+        LV_TRY(warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
     }
     if (!p->vae) {
         LV_TRY(find_part(path, p, "vae"));
-        LV_TRY(lv_vae_open(&p->vae, p->device, path));
-        warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name);
+        LV_TRY(bad_files(lv_vae_open(&p->vae, p->device, path)));
+        LV_TRY(warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name));
     }
-    if (p->vae->channels != p->model->channels ||
-        p->vae->spatial * p->model->patch != p->geometry.pixels_per_patch ||
-        p->vae->temporal != p->geometry.temporal_factor)
-        return lv_fail(
-            LVSA_ERR_FORMAT,
-            "%s: the VAE has %lld channels, x%lld in space and x%lld in time; the transformer "
-            "wants %lld, x%lld and x%d: they don't belong together",
-            p->directory, (long long)p->vae->channels, (long long)p->vae->spatial,
-            (long long)p->vae->temporal, (long long)p->model->channels,
-            (long long)(p->geometry.pixels_per_patch / p->model->patch),
-            p->geometry.temporal_factor);
+    return check_vae(p);
+}
+
+static lvsa_status load_models(work *w)
+{
+    LV_TRY(report(w, LVSA_PHASE_LOAD, 0, 1));
+    LV_TRY(open_models(w));
     return report(w, LVSA_PHASE_LOAD, 1, 1);
 }
 
@@ -392,12 +485,17 @@ static lvsa_status set_texts(work *w)
 
 /* ---- noise -> latents ------------------------------------------------------------------------ */
 
-static lvsa_status make_noise(work *w)
+static void find_latents(work *w)
 {
     w->shape[0] = w->p->model->channels;
     w->shape[2] = w->height / w->p->vae->spatial;
     w->shape[3] = w->width / w->p->vae->spatial;
     w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
+}
+
+static lvsa_status make_noise(work *w)
+{
+    find_latents(w);
     w->latents = lv_zalloc_array(w->count, sizeof *w->latents);
     w->velocity = lv_zalloc_array(w->count, sizeof *w->velocity);
     w->away = lv_zalloc_array(w->count, sizeof *w->away);
@@ -423,20 +521,28 @@ static lvsa_status predict(work *w, float *velocity, const lv_step *step)
     return w->exec.arena.measuring ? LVSA_OK : device->download(device, velocity, w->v.data, bytes);
 }
 
-/* Scratch for the passes, sized by one that measures. */
-static lvsa_status prepare_passes(work *w)
+/* The passes' scratch from its start: the latents and what becomes of them, then a pass's own. */
+static lvsa_status take_latents(work *w)
+{
+    LV_TRY(lv_take(&w->z, &w->exec, LVSA_F32, 4, w->shape));
+    return lv_take(&w->v, &w->exec, LVSA_F32, 4, w->shape);
+}
+
+static lvsa_status measure_passes(work *w)
 {
     const lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
                           .backend = w->job->backend,
                           .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL};
     w->exec = lv_exec_measure(w->p->device);
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1) LV_TRY(lv_exec_begin(&w->exec));
-        LV_TRY(lv_take(&w->z, &w->exec, LVSA_F32, 4, w->shape));
-        LV_TRY(lv_take(&w->v, &w->exec, LVSA_F32, 4, w->shape));
-        if (pass == 0) LV_TRY(predict(w, NULL, &step));
-    }
-    return LVSA_OK;
+    LV_TRY(take_latents(w));
+    return predict(w, NULL, &step);
+}
+
+static lvsa_status prepare_passes(work *w)
+{
+    LV_TRY(measure_passes(w));
+    LV_TRY(lv_exec_begin(&w->exec));
+    return take_latents(w);
 }
 
 static lvsa_status check_finite(const work *w, int step)
@@ -517,6 +623,72 @@ static lvsa_status decode(work *w)
     return s;
 }
 
+/* ---- forecast -------------------------------------------------------------------------------- */
+
+static lvsa_status forecast_text(int64_t *bytes, const work *w)
+{
+    lv_device *dry;
+    lv_umt5 *encoder = NULL;
+    size_t scratch = 0;
+    const int64_t longest = w->length[1] > w->length[0] ? w->length[1] : w->length[0];
+    LV_TRY(lv_device_open_dry(&dry, w->p->device->kind, w->p->device->threads));
+    lvsa_status s = open_encoder(&encoder, w, dry);
+    if (s == LVSA_OK) s = lv_umt5_measure(&scratch, encoder, longest);
+    *bytes = (int64_t)(dry->counted + scratch);
+    lv_umt5_close(&encoder);
+    lv_device_close(&dry);
+    return s;
+}
+
+/* w->p is a pipeline whose device only counts. */
+static lvsa_status forecast_video(lvsa_forecast *out, work *w)
+{
+    /* latents, velocity, away and what the schedule keeps */
+    const int64_t copies = 3 + LV_SCHEDULE_BUFFERS;
+    size_t decoder = 0;
+    LV_TRY(open_models(w));
+    LV_TRY(choose_riflex(w));
+    find_latents(w);
+    LV_TRY(measure_passes(w));
+    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
+    const int64_t weights = (int64_t)w->p->device->counted;
+    const int64_t latents = (int64_t)(w->count * sizeof(float));
+    out->denoise = weights + copies * latents + (int64_t)w->exec.arena.peak;
+    out->decode = weights + (copies + 1) * latents + (int64_t)decoder;
+    return LVSA_OK;
+}
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static lvsa_status forecast(lvsa_forecast *out, work *w)
+{
+    lvsa_pipeline *p = w->p, counting = *p;
+    int patches;
+    LV_TRY(check_job(w->job));
+    LV_TRY(check_backend(w));
+    LV_TRY(warn_of_unknown_key(w));
+    LV_TRY(find_sizes(w, &patches));
+    LV_TRY(choose_plan(w, patches));
+    LV_TRY(tokenize_texts(w));
+    LV_TRY(forecast_text(&out->text, w));
+
+    counting.model = NULL, counting.vae = NULL;
+    LV_TRY(lv_device_open_dry(&counting.device, p->device->kind, p->device->threads));
+    w->p = &counting;
+    lvsa_status s = forecast_video(out, w);
+    if (p->model) out->text += (int64_t)counting.device->counted; /* kept since the last job */
+    lv_vae_close(&counting.vae);
+    lv_model_close(&counting.model);
+    lv_device_close(&counting.device);
+    w->p = p;
+    out->frames = w->frames, out->height = w->height, out->width = w->width;
+    out->latent_frames = (int)w->shape[1];
+    out->sparse = w->plan != NULL;
+    out->needed = most(out->text, most(out->denoise, out->decode));
+    out->available = (int64_t)lv_machine_available();
+    return s;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 static lvsa_status generate(work *w)
@@ -524,10 +696,12 @@ static lvsa_status generate(work *w)
     int patches;
     LV_TRY(check_job(w->job));
     LV_TRY(check_backend(w));
+    LV_TRY(warn_of_unknown_key(w));
     LV_TRY(find_sizes(w, &patches)); /* pixels -> T, P                                     */
     LV_TRY(choose_plan(w, patches)); /* which frames attend to which                       */
-    LV_TRY(encode_texts(w));         /* prompts -> ids [L] -> embedding [L, E]             */
-    LV_TRY(open_models(w));
+    LV_TRY(tokenize_texts(w));       /* prompts -> ids [L]                                 */
+    LV_TRY(encode_texts(w));         /* ids -> embedding [L, E]                            */
+    LV_TRY(load_models(w));
     LV_TRY(choose_riflex(w));
     LV_TRY(set_texts(w));  /* embedding -> keys and values of every block        */
     LV_TRY(make_noise(w)); /* seed -> latents [C, T, Y, X]                       */
@@ -535,16 +709,36 @@ static lvsa_status generate(work *w)
     return decode(w);      /* latents -> frames [F, H, W, 3]                     */
 }
 
+static void release(work *w)
+{
+    lv_exec_end(&w->exec);
+    lv_schedule_free(&w->schedule);
+    lv_free(w->away);
+    lv_free(w->velocity);
+    lv_free(w->latents);
+    for (int i = 0; i < LV_MODEL_TEXTS; i++) {
+        lv_free(w->embedding[i]);
+        lv_free(w->ids[i]);
+    }
+    lvsa_plan_free(&w->plan);
+}
+
 lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job)
 {
     work w = {.p = pipeline, .job = job};
     lvsa_status s = generate(&w);
-    lv_exec_end(&w.exec);
-    lv_schedule_free(&w.schedule);
-    lv_free(w.away);
-    lv_free(w.velocity);
-    lv_free(w.latents);
-    for (int i = 0; i < LV_MODEL_TEXTS; i++) lv_free(w.embedding[i]);
-    lvsa_plan_free(&w.plan);
+    release(&w);
+    return s;
+}
+
+lvsa_status lvsa_pipeline_forecast(lvsa_forecast *out, lvsa_pipeline *pipeline, const lvsa_job *job)
+{
+    if (out->size != sizeof *out)
+        return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_forecast of %zu bytes, %zu wanted: set its size",
+                       out->size, sizeof *out);
+    work w = {.p = pipeline, .job = job};
+    *out = (lvsa_forecast){.size = sizeof *out};
+    lvsa_status s = forecast(out, &w);
+    release(&w);
     return s;
 }

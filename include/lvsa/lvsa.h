@@ -157,6 +157,7 @@ typedef struct lvsa_job {
     lvsa_backend backend;        /* of the self-attention                                         */
     lvsa_riflex riflex;
     const float *noise;          /* f32 [C, T, Y, X] to start from instead of the seed's, or NULL */
+    int strict;                  /* 1: what a message would warn of ends the job instead          */
 
     /* All on the calling thread; any may be NULL. What returns non-zero ends the job: it fails with
      * LVSA_ERR_CANCELLED. */
@@ -169,8 +170,37 @@ typedef struct lvsa_job {
 
 #define LVSA_JOB_INIT                                                                              \
     {sizeof(lvsa_job), "", NULL, 0, 0, 0, 50, 5.0, 0.0, 0, 0, LVSA_SPARSITY_AUTO,                  \
-     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, NULL, NULL, NULL, NULL,  \
-     NULL}
+     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, 0, NULL, NULL, NULL,     \
+     NULL, NULL}
+
+/* Fills in what the checkpoint's lvsa.json says, or its family's table: sizes, steps, guidance, flow
+ * shift, negative prompt (borrowed from the pipeline) and pattern. Everything else stays.
+ *     {"frames": 161, "height": 480, "width": 832, "fps": 16, "steps": 40, "guidance": 5,
+ *      "flow_shift": 3, "negative_prompt": "...", "reference_latent_frames": 21,
+ *      "pattern": {"window_size": 12, "n_first_frames": 4, "key_frame_interval": 16,
+ *                  "sparsity_scale": 1, "expand_window": true, "rotate_keyframes": true}}
+ * Any key may be missing; the pattern's lengths are in frames of the video, and an interval of
+ * "auto" is LVSA_INTERVAL_AUTO. lvsa_pipeline_open() has refused values that make no sense. */
+LVSA_API void lvsa_pipeline_job_defaults(lvsa_job *job, const lvsa_pipeline *pipeline);
+
+/* What a job will take. All memory is in bytes, and includes the weights. */
+typedef struct lvsa_forecast {
+    size_t size;               /* sizeof(lvsa_forecast), set by the caller                        */
+    int frames, height, width; /* of the video that will be made                                  */
+    int latent_frames;         /* T                                                               */
+    int sparse;                /* 0: every frame attends to every frame                           */
+    int64_t text;              /* while the prompts are encoded                                   */
+    int64_t denoise;
+    int64_t decode;
+    int64_t needed;            /* the most of the three                                           */
+    int64_t available;         /* what the machine can give to this process now; 0: unknown       */
+} lvsa_forecast;
+
+/* Forecasts a job, by measuring its passes without computing them; only JSON files and the headers
+ * of weight files are read. Tells on_message what lvsa_generate() would, and fails as it would
+ * before its first step. Says nothing about whether the memory will do. */
+LVSA_API lvsa_status lvsa_pipeline_forecast(lvsa_forecast *out, lvsa_pipeline *pipeline,
+                                            const lvsa_job *job);
 
 /* Makes one video: its frames go to on_frame, in order, as they are decoded.
  * Fails with LVSA_ERR_ARGUMENT or LVSA_ERR_SHAPE before anything is computed, LVSA_ERR_IO,

@@ -211,7 +211,7 @@ static void the_log_says_what_runs(void **state)
     record r = {0};
     lvsa_job job = small_job();
     lvsa_pipeline *p = open_pipeline("tiny-a", 2);
-    job.frames = 43;
+    job.frames = 43, job.backend = LVSA_BACKEND_REF;
     CHECK_OK(run(p, &job, &r));
     assert_string_equal(
         r.messages,
@@ -220,6 +220,8 @@ static void the_log_says_what_runs(void **state)
         "[LVSA] --rotate-keyframes: computed key_frame_interval=10 (latent frames)\n"
         "[LVSA] total_lat_frames=11 local_seq=66 rank0_frames~[0,10] window=1 n_first=1 kfi=10 "
         "global_count=2 attended_per_frame=5/11\n"
+        "[LVSA] installed on 2 blocks num_patches=6 total_lat_frames=11 backend=attn_ref: nnz=55 "
+        "density=45.5%\n"
         "[LVSA] engaged (wan): T_lat=11 P=6 seq_len=66 kfi=10 W=1 |G|=2 -> SPARSE\n");
     job = small_job(), job.frames = 9;
     CHECK_OK(run(p, &job, &r));
