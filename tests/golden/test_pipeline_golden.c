@@ -1,5 +1,6 @@
 /* test_pipeline_golden.c: prompt to frames through the public interface, against diffusers' own
- * pipeline; and what a job promises: no allocation in its loop, the same bytes twice, cancelling. */
+ * pipeline; and what a job promises: no allocation in its loop, the same bytes twice,
+ * cancelling. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
