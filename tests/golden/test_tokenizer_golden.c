@@ -184,6 +184,7 @@ static void sentencepiece_models(void **state)
     check_spiece("bytes", "nfkc");
     check_spiece("identity", NULL);
     check_spiece("suffix", "nmt_nfkc");
+    check_spiece("ties", NULL);
 }
 
 static void tokenizers_files(void **state)
@@ -193,8 +194,10 @@ static void tokenizers_files(void **state)
     check_json("t5_v4", "nmt_nfkc", 1);
     check_json("bytes_first", "nfkc", 3);
     check_json("identity_all", NULL, 0);
-    check_json("identity_first", NULL, 0);
+    check_json("identity_first", "nmt_nfkc", 0);
     check_json("identity_never", NULL, 1);
+    check_json("ties", NULL, 0);
+    check_json("odd", NULL, 0);
 }
 
 int main(void)

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Trains small vocabularies and writes down what SentencePiece and tokenizers make of hostile lines.
 
-usage: make_tokenizer_golden.py [FOLDER] [--lines N] [--seed S]
+usage: make_tokenizer_golden.py [FOLDER] [--lines N] [--seed S] [--corpus FUZZ_FOLDER]
 
-Needs sentencepiece, tokenizers and transformers; the versions go into versions.txt. Writes into FOLDER
+Needs numpy, sentencepiece, tokenizers and transformers; the versions go into versions.txt. Writes into FOLDER
 (here by default):
   NAME.charsmap  a precompiled_charsmap, kept once for all files that have it
   NAME.spiece    a spiece.model; without its charsmap, which the test appends as one more field
   NAME.json      a tokenizer.json; "@nmt_nfkc@" stands for the base64 text of nmt_nfkc.charsmap
   lines.bin      the lines: varint count; for each varint bytes, bytes
   FILE.ids       for each line: varint number of ids + 1, varint ids; 0: the library takes no such line
-Varints are those of protocol buffers. All of it comes from word lists and Unicode's names: no downloads.
+Varints are those of protocol buffers. FUZZ_FOLDER, if given, gets small files of both kinds for a fuzzer to
+start from, and nothing else is done. All of it comes from word lists and Unicode's names: no downloads.
 """
 import argparse
 import base64
@@ -20,6 +21,7 @@ import pathlib
 import random
 import unicodedata
 
+import numpy
 import sentencepiece
 import tokenizers
 import transformers
@@ -56,7 +58,7 @@ MARKS = ["\u0300", "\u0301", "\u0308", "\u0323", "\u0327", "\u0345", "\u20dd", "
 COMPAT = list("①②⑳ⅧⅨ㍿㌀㎏ﬁﬀﬃ²³½¼ªºµſΩKÅ℡№…‥—～＠Ａｚ０９＃ﾞｶﾞﾊﾟｧㄱㅏ㈱㋿Ǆǅĳŉϒẛﷺ﷼ﻻﺍ") + ["\u0958", "\u09dc", "\u0344", "\u2126",
          "\u212b", "\uf900", "\U0001d400", "\U0001d7d8", "\U0001f100", "\U0002f800", "\u1e9b\u0323", "\u0130", "ẞ"]
 SPECIAL = ["</s>", "<pad>", "<unk>", "<s>", "<extra_id_0>", "<extra_id_7>", "<extra_id_77>", "<0x41>", "<0x0A>", "<sep>",
-           "⟦mask⟧", "foo bar", "word", "WORD", "½tok", "@@", "@@@", "``", "▁", "<0xG1>"]
+           "⟦mask⟧", "foo bar", "word", "WORD", "word_", "\u203fword", "½tok", "@@", "@@@", "``", "▁", "<0xG1>"]
 CONTROLS = [chr(c) for c in list(range(1, 32)) + list(range(0x7f, 0xa0))] + ["\u00ad", "\u200e", "\u200f", "\u202a",
             "\u202e", "\u2066", "\u2069", "\ufff9", "\ufffd", "\ufffe", "\uffff", "\U000e0041", "\U0010ffff", "\u034f"]
 BROKEN = [b"\x80", b"\xbf", b"\xc0\xaf", b"\xc3", b"\xe2\x96", b"\xe2\x96\xe2\x96\x81", b"\xed\xa0\x80", b"\xf0\x9f\x98",
@@ -72,10 +74,10 @@ BLOCKS = [(0x21, 0x7e), (0xa1, 0x17f), (0x250, 0x2af), (0x300, 0x36f), (0x370, 0
 
 
 def pick_char(rng):
-    """A character that all libraries know: tokenizers' NFKC is of before Unicode 12, which has U+1F16C decompose."""
+    """A character that all libraries know: tokenizers' NFKC is of Unicode 9, before these two had rules."""
     while True:
         c = chr(rng.randint(*rng.choice(BLOCKS)))
-        if unicodedata.category(c) != "Cn" and c != "\U0001f16c":
+        if unicodedata.category(c) != "Cn" and c not in "\u09fe\U0001f16c":
             return c
 
 
@@ -115,6 +117,7 @@ def line(rng):
         lambda: some(lambda: rng.choice(SPECIAL) + rng.choice(COMPAT + SPACES + [""]), 1, 5),
         lambda: jamo(rng),
         lambda: some(lambda: rng.choice("ab"), 1, 24),
+        lambda: some(lambda: some(lambda: rng.choice("ab"), 1, 11), 1, 6, " "),
         lambda: rng.choice(["ab", "xyz", "ナ", "город", "☃", "한", "a ", "②"]) * rng.randint(2, 30),
         lambda: some(lambda: rng.choice(WORDS).upper() + rng.choice([",", ".", "!", "'", "’", "-"]), 1, 6, " "),
         lambda: str(rng.random()) + rng.choice(WORDS) + str(rng.randint(0, 10 ** 12)),
@@ -125,7 +128,9 @@ def line(rng):
 def make_lines(rng, count):
     lines = [b"", b" ", b"  ", b"\x00", b"a\x00b", "\u2581".encode(), "\u0301".encode(), b"\x01\x02 x", b"\t x",
              b"one\x00\xff two", (" ".join(WORDS)).encode(), ("supercalifragilistic" * 60).encode(),
-             "".join(chr(0x4e00 + i * 3 % 20000) for i in range(3500)).encode(),  # past the fp32 reset
+             # past where SentencePiece sets its fp32 sums back, among unknown characters and among letters
+             *(("".join(chr(0x4e00 + i * 3 % 20000) for i in range(n)) + "".join(rng.choice("cd") for _ in range(200))).encode() for n in (1999, 2300)),
+             b"xy", b"xya", b"axyb xyxy", b"yx",
              ("\U0001f9ff" * 700).encode(), (" " * 300 + "x" + " " * 300).encode(), ("é" * 500).encode()]
     while len(lines) < count:
         text = line(rng).encode()
@@ -156,6 +161,41 @@ def train(name, lines):
         sentence_iterator=iter(lines), model_writer=out, num_threads=1, model_type="unigram", pad_id=0, eos_id=1,
         unk_id=2, bos_id=-1, minloglevel=2, **SPIECES[name])
     return out.getvalue()
+
+
+def inexact(near, rng):
+    """An fp32 number that tokenizers reads from its shortest decimal form as another fp64 than the nearest."""
+    while True:
+        score = numpy.float32(near + rng.uniform(-0.01, 0.01)).item()
+        t = Tokenizer.from_str(Tokenizer(models.Unigram([("<unk>", score)], 0)).to_str())
+        if json.loads(t.to_str())["model"]["vocab"][0][1] != score:
+            return score
+
+
+def make_ties(rng):
+    """Pieces of a and b have their length's score: where a single letter goes between pairs, the last bit decides.
+    Pieces of c and d are about as good as what they are made of: sums in fp32 part from those in fp64."""
+    scores = [inexact(near, rng) for near in (-9.6, -13.2, -29.0, -40.0)]
+    m = proto.ModelProto()
+    for text, score, kind in [("<pad>", 0, 3), ("</s>", 0, 3), ("<unk>", 0, 2), ("\u2581", -1, 1)]:
+        m.pieces.add(piece=text, score=score, type=kind)
+    for n in range(1, 5):
+        for bits in range(2 ** n):
+            text = "".join("ab"[bits >> i & 1] for i in range(n))
+            m.pieces.add(piece=text, score=scores[n - 1], type=5 if text in ("abb", "baab", "bb") else 1)
+            m.pieces.add(piece=text.translate({97: "c", 98: "d"}), score=(0, -9.6, -13.2, -22.8, -26.4)[n] + rng.uniform(-0.01, 0.01), type=1)
+    m.trainer_spec.model_type, m.trainer_spec.unk_id = 1, 2
+    m.normalizer_spec.name = "identity"
+    return m.SerializeToString(deterministic=True)
+
+
+def make_odd():
+    """Two unknown characters are better than the piece that is both; a piece is there twice."""
+    pieces = [("<pad>", 35.0), ("</s>", 35.0), ("<unk>", 35.0), ("\u2581", 36.0), ("xy", 30.0), ("a", 31.0), ("b", 34.0), ("a", 33.5),
+              ("<0x61>", 30.5), ("ab", 66.0)]
+    t = Tokenizer(models.Unigram(pieces, 2, True))
+    t.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    return t
 
 
 def unigram(model, extra):
@@ -212,7 +252,7 @@ def make_jsons(protos, files):
     t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always", split=True)])
     out["identity_all"] = t
     t = unigram(protos["identity"], 0)
-    t.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Nmt(), normalizers.Replace("``", '"'), normalizers.Strip(True, False)])
+    t.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap["t5"]), normalizers.Lowercase(), normalizers.Nmt(), normalizers.Replace("``", '"'), normalizers.Strip(True, False)])
     t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="first", split=True)])
     out["identity_first"] = t
     t = unigram(protos["identity"], 0)
@@ -220,6 +260,12 @@ def make_jsons(protos, files):
     end_with_eos(t)
     t.add_special_tokens(specials)
     out["identity_never"] = t
+
+    # sums that tie
+    t = unigram(protos["ties"], 0)
+    t.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    out["ties"] = t
+    out["odd"] = make_odd()
 
     texts = {}
     for name, t in out.items():
@@ -230,6 +276,42 @@ def make_jsons(protos, files):
                 text = text.replace(base64.b64encode(data).decode(), f"@{blob[:-9]}@")
         texts[name] = text
     return out, texts
+
+
+def make_corpus(folder):
+    """Files of a few kilobytes: tiny vocabularies, a charsmap of three rules, every component."""
+    rng = random.Random(7)
+    lines = [" ".join("".join(rng.choice("abcde") for _ in range(rng.randint(1, 6))) for _ in range(4)) + " ☃①" for _ in range(300)]
+    rules = folder / "rules.tsv"
+    rules.write_text("2460\t31\n61 301\t62\nFF76 FF9E\t30AC\n2603\t\n")
+    files = {}
+    for name, settings in {"rules": dict(vocab_size=40, normalization_rule_tsv=str(rules)),
+                           "bytes": dict(vocab_size=310, normalization_rule_name="identity", byte_fallback=True, user_defined_symbols=["<sep>", "ab"]),
+                           "suffix": dict(vocab_size=30, normalization_rule_name="identity", treat_whitespace_as_suffix=True)}.items():
+        out = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_writer=out, num_threads=1, model_type="unigram", pad_id=0, eos_id=1,
+            unk_id=2, bos_id=-1, minloglevel=2, **settings)
+        files[f"{name}.model"] = out.getvalue()
+    rules.unlink()
+    m = proto.ModelProto.FromString(files["rules.model"])
+    t = unigram(m, 2)
+    t.normalizer = normalizers.Sequence([normalizers.Precompiled(m.normalizer_spec.precompiled_charsmap), normalizers.Strip(left=False, right=True),
+                                         normalizers.Replace(Regex(" {2,}"), "▁")])
+    t.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    end_with_eos(t)
+    t.add_tokens([AddedToken("<sep>", normalized=False, lstrip=True, rstrip=True), AddedToken("b", normalized=True, single_word=True)])
+    files["rules.json"] = t.to_str().encode()
+    t = unigram(proto.ModelProto.FromString(files["suffix.model"]), 1)
+    t.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace("de", "ed")])
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="never", split=True)])
+    files["chain.json"] = t.to_str().encode()
+    t = unigram(proto.ModelProto.FromString(files["bytes.model"]), 0)
+    t.pre_tokenizer = pre_tokenizers.Metaspace()
+    files["bytes.json"] = json.dumps(json.loads(t.to_str()), separators=(",", ":")).encode()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    print({name: len(data) for name, data in files.items()})
 
 
 def varint(n):
@@ -263,14 +345,17 @@ def main():
     options.add_argument("folder", nargs="?", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     options.add_argument("--lines", type=int, default=2400)
     options.add_argument("--seed", type=int, default=20)
+    options.add_argument("--corpus", type=pathlib.Path)
     options = options.parse_args()
+    if options.corpus:
+        return make_corpus(options.corpus)
     training = corpus(random.Random(1))
     lines = make_lines(random.Random(options.seed), options.lines)
 
     files, protos = {}, {}
     files["lines.bin"] = varint(len(lines)) + b"".join(varint(len(text)) + text for text in lines)
-    for name, settings in SPIECES.items():
-        data = train(name, training)
+    for name, settings in {**SPIECES, "ties": {}}.items():
+        data = train(name, training) if settings else make_ties(random.Random(2))
         sp = sentencepiece.SentencePieceProcessor(model_proto=data)
         files[f"{name}.spiece.ids"] = ids_of(lambda text: sp.encode(text) + [sp.eos_id()], lines)
         protos[name] = m = proto.ModelProto.FromString(data)

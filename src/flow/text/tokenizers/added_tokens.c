@@ -86,10 +86,7 @@ static lvsa_status cut(lv_splits *out, const lv_splits *in, const lv_split *spli
         const added_token *token = &s->list[index];
         size_t start = at, stop = at + matched;
         if (token->single_word && touches_word(text, begin, start, stop, end)) continue;
-        if (token->lstrip) {
-            start = spaces_before(text, begin, start);
-            if (start < done) start = done; /* spaces that the token before has taken */
-        }
+        if (token->lstrip) start = spaces_before(text, begin, start);
         if (token->rstrip) stop = spaces_behind(text, stop, end);
         if (done < start) LV_TRY(lv_splits_cut(out, in, done, start - done));
         LV_TRY(lv_splits_add_token(out, token->id));

@@ -31,45 +31,35 @@ static uint32_t next_char(uint8_t *mark, size_t *at, const lv_splits *in, size_t
 
 /* ---- Precompiled ----------------------------------------------------------------------------- */
 
-/* Characters as they are written, each beside the source character that it stands for by the
- * library's count. The count is what transform_range() in its normalizer.rs does with pairs
- * (character, change): change 0 takes the place of a source character, 1 is new, -n takes a
- * place and drops n more. The last pair waits: a deletion changes it. A deletion with nothing
- * before it isn't counted at all. */
+/* Rewritten characters, each beside the source character whose mark it gets. What the library
+ * counts as beside what is its own matter (normalizers/precompiled.rs): of a rule's characters
+ * each stands for one that it replaces, as long as there are any, and the rest for the last; of
+ * the replaced ones that are left over, those with nothing written before them are taken for
+ * what comes next. */
 typedef struct rewriter {
     lv_splits *out;
     const lv_splits *in;
     const lv_split *split;
-    size_t cursor; /* the next source character to be replaced */
-    bool waiting;
-    uint32_t code;
-    ptrdiff_t change;
+    size_t cursor; /* the next source character that nothing stands for */
+    bool written;
 } rewriter;
 
-static lvsa_status flush(rewriter *r)
+/* The next source character is passed; gives its mark. */
+static uint8_t pass_char(rewriter *r)
 {
-    if (!r->waiting) return LVSA_OK;
+    uint8_t mark = 0;
     size_t end = r->split->offset + r->split->length;
-    uint8_t mark = 0, skipped;
-    if (r->change > 0) {
-        mark = r->split->at_start;
-        if (r->cursor > r->split->offset) mark = r->in->marks[r->cursor - 1];
-    } else {
-        if (r->cursor < end) next_char(&mark, &r->cursor, r->in, end);
-        for (; r->change < 0 && r->cursor < end; r->change++)
-            next_char(&skipped, &r->cursor, r->in, end);
-    }
-    r->waiting = false;
-    return lv_splits_append_code(r->out, r->code, mark);
+    if (r->cursor < end) next_char(&mark, &r->cursor, r->in, end);
+    return mark;
 }
 
-static lvsa_status write_char(rewriter *r, uint32_t code, ptrdiff_t change)
+static lvsa_status write_char(rewriter *r, uint32_t code, bool replaces)
 {
-    LV_TRY(flush(r));
-    r->waiting = true;
-    r->code = code;
-    r->change = change;
-    return LVSA_OK;
+    uint8_t mark = r->split->at_start;
+    if (replaces) mark = pass_char(r);
+    else if (r->cursor > r->split->offset) mark = r->in->marks[r->cursor - 1];
+    r->written = true;
+    return lv_splits_append_code(r->out, code, mark);
 }
 
 static size_t count_chars(const char *text, size_t length)
@@ -79,16 +69,17 @@ static size_t count_chars(const char *text, size_t length)
     return count;
 }
 
-static lvsa_status write_rule(rewriter *r, const char *rule, size_t replaced_chars)
+static lvsa_status write_rule(rewriter *r, const char *rule, size_t replaced)
 {
-    size_t length = strlen(rule), chars = count_chars(rule, length), written = 0;
+    size_t length = strlen(rule);
     for (size_t at = 0, step; at < length; at += step) {
         uint32_t code = 0;
         step = lv_utf8_decode(&code, rule + at, length - at);
         if (step == 0) break; /* checked when the file was read */
-        LV_TRY(write_char(r, code, written++ >= replaced_chars ? 1 : 0));
+        LV_TRY(write_char(r, code, replaced > 0));
+        if (replaced > 0) replaced--;
     }
-    if (chars < replaced_chars && r->waiting) r->change -= (ptrdiff_t)(replaced_chars - chars);
+    while (r->written && replaced-- > 0) pass_char(r);
     return LVSA_OK;
 }
 
@@ -112,7 +103,7 @@ static lvsa_status rewrite_cluster(rewriter *r, const normalizer *n, size_t begi
         size_t from = at;
         uint32_t code = next_char(&mark, &at, r->in, end);
         rule = find_rule(n, bytes + from, at - from);
-        LV_TRY(rule ? write_rule(r, rule, 1) : write_char(r, code, 0));
+        LV_TRY(rule ? write_rule(r, rule, 1) : write_char(r, code, true));
     }
     return LVSA_OK;
 }
@@ -137,7 +128,6 @@ static lvsa_status precompiled(lv_splits *out, const lv_splits *in, const lv_spl
         begin = here;
     }
     LV_TRY(rewrite_cluster(&r, what, begin, end));
-    LV_TRY(flush(&r));
     lv_splits_end(out);
     return LVSA_OK;
 }

@@ -59,7 +59,7 @@ static lvsa_status metaspace(lv_splits *out, const lv_splits *in, const lv_split
         const char *text = in->text.bytes + at;
         bool blank = *text == ' ', space = blank || begins_with_space(p, text, end - at);
         step = blank || !space ? 1 : p->space_length;
-        if (space && p->split && at > begin) {
+        if (space && p->split) {
             lv_splits_end(out);
             LV_TRY(lv_splits_begin(out, in->marks[at] != 0));
         }

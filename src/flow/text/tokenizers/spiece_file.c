@@ -226,6 +226,7 @@ static lvsa_status index_reserved(lv_trie *out, const lv_spiece_file *file, cons
     }
     lvsa_status s = lv_trie_build(out, keys, count, name);
     if (s == LVSA_OK) s = lv_trie_refuse_twins(keys, count, name);
+    if (s != LVSA_OK) lv_trie_free(out);
     lv_free(keys);
     return s;
 }

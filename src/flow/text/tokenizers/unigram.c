@@ -182,7 +182,7 @@ static void reset_scores(const lv_unigram *m, node *nodes, size_t start, size_t 
     double by = nodes[start].score;
     if (m->rules != LV_RULES_SENTENCEPIECE || fabs(by) <= reset_threshold) return;
     for (size_t i = start; i <= furthest; i++)
-        if (i == start || nodes[i].start != NO_START) nodes[i].score = add(m, nodes[i].score, -by);
+        if (nodes[i].start != NO_START) nodes[i].score = add(m, nodes[i].score, -by);
 }
 
 static void find_best_path(const lv_unigram *m, node *nodes, const char *text, size_t length)
