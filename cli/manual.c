@@ -83,10 +83,11 @@ static void print_wrapped(FILE *out, const char *words, int indent)
 static void print_option(FILE *out, const option *o)
 {
     text left = {.length = 0};
+    if (o->type == OPTION_REFUSED) return;
     if (o->letter) append(&left, "  -%c, ", o->letter);
     else append(&left, "      ");
     append(&left, "--%s%s", has_opposite(o) ? "[no-]" : "", o->name);
-    if (o->value) append(&left, " %s", o->value);
+    if (o->value) append(&left, o->bare ? " [%s]" : " %s", o->value);
 
     if ((int)left.length + 2 > INDENT) fprintf(out, "%s\n%*s", left.bytes, INDENT, "");
     else fprintf(out, "%-*s", INDENT, left.bytes);
@@ -103,7 +104,11 @@ static void print_groups(FILE *out, const option_group *groups)
 
 void manual_print_command_help(FILE *out, const command *c)
 {
-    fprintf(out, "usage: lvsa %s [OPTION...]\n\n", c->name);
+    fprintf(out, "usage: lvsa %s [OPTION...]", c->name);
+    for (const option_group *g = c->groups; g->options; g++)
+        for (const option *o = g->options; o->name; o++)
+            if (o->operand) fprintf(out, " %s", o->value);
+    fputs("\n\n", out);
     print_wrapped(out, c->details, 0);
     print_groups(out, c->groups);
     fprintf(out, "\nexamples:\n");
@@ -145,6 +150,7 @@ static void print_bold_name(FILE *out, const char *prefix, const char *name, int
 
 static void print_roff_option(FILE *out, const option *o)
 {
+    if (o->type == OPTION_REFUSED) return;
     fputs(".TP\n", out);
     if (o->letter) {
         print_bold_name(out, "-", &o->letter, 1);
@@ -162,7 +168,7 @@ static void print_roff_option(FILE *out, const option *o)
         at += length;
         at += *at == ' ';
     }
-    if (o->value) fprintf(out, " \\fI%s\\fR", o->value);
+    if (o->value) fprintf(out, o->bare ? " [\\fI%s\\fR]" : " \\fI%s\\fR", o->value);
     fputc('\n', out);
     print_roff(out, describe(o).bytes);
     fputs(".\n", out);
@@ -215,6 +221,7 @@ static void print_option_words(FILE *out, const option_group *groups)
     const char *space = "";
     for (const option_group *g = groups; g->options; g++)
         for (const option *o = g->options; o->name; o++) {
+            if (o->type == OPTION_REFUSED) continue;
             fprintf(out, "%s--%s", space, o->name);
             if (has_opposite(o)) fprintf(out, " --no-%s", o->name);
             space = " ";

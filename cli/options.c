@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -137,10 +138,20 @@ static match find_letter(const parser *p, char letter)
     return (match){NULL, NULL, false};
 }
 
-static bool takes_value(const option *o)
+static match find_operand(const parser *p)
 {
-    return o->type != OPTION_FLAG && o->type != OPTION_HELP;
+    for (const option_group *g = p->groups; g->options; g++)
+        for (const option *o = g->options; o->name; o++)
+            if (o->operand) return match_of(p, g, o, false);
+    return (match){NULL, NULL, false};
 }
+
+static bool has_setting(const option *o)
+{
+    return o->type != OPTION_REFUSED && o->type != OPTION_HELP;
+}
+
+static bool takes_value(const option *o) { return has_setting(o) && o->type != OPTION_FLAG; }
 
 /* ---- reading a value ------------------------------------------------------------------------- */
 
@@ -162,6 +173,17 @@ static bool read_int(parser *p, match m, const char *shown, const char *text, or
         return wrong(p, "%s: a whole number from %.0f to %.0f is wanted", shown, m.option->lo,
                      m.option->hi);
     *(int_setting *)m.setting = (int_setting){from, (int)number};
+    return true;
+}
+
+static bool read_whole(parser *p, match m, const char *shown, const char *text, origin from)
+{
+    errno = 0;
+    char *end;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno)
+        return wrong(p, "%s: a whole number from 0 to %" PRIu64 " is wanted", shown, UINT64_MAX);
+    *(whole_setting *)m.setting = (whole_setting){from, number};
     return true;
 }
 
@@ -205,9 +227,11 @@ static bool read_value(parser *p, match m, const char *shown, const char *text, 
     switch (m.option->type) {
     case OPTION_FLAG: return read_flag(p, m, shown, text, from);
     case OPTION_INT: return read_int(p, m, shown, text, from);
+    case OPTION_WHOLE: return read_whole(p, m, shown, text, from);
     case OPTION_NUMBER: return read_number(p, m, shown, text, from);
     case OPTION_CHOICE: return read_choice(p, m, shown, text, from);
     case OPTION_TEXT: *(text_setting *)m.setting = (text_setting){from, text}; return true;
+    case OPTION_REFUSED:
     case OPTION_HELP: return true;
     }
     return true;
@@ -228,11 +252,20 @@ static const char *take_word(words *w)
     return *w->argv++;
 }
 
+static bool is_choice(const option *o, const char *word)
+{
+    for (int i = 0; o->choice && o->choice(i); i++)
+        if (strcmp(word, o->choice(i)) == 0) return true;
+    return false;
+}
+
 /* `name`: as typed, with its dashes; `value`: what was joined to it, or NULL for the next word. */
 static bool read_valued(parser *p, match m, const char *name, const char *value, words *rest)
 {
+    const option *o = m.option;
+    if (!value && o->bare && (rest->argc == 0 || !is_choice(o, rest->argv[0]))) value = o->bare;
     if (!value) value = take_word(rest);
-    if (!value) return wrong(p, "%s: %s is missing after it", name, m.option->value);
+    if (!value) return wrong(p, "%s: %s is missing after it", name, o->value);
     char shown[NAME_MAX_LENGTH + SHOWN_MAX + 4];
     snprintf(shown, sizeof shown, "%.*s %.*s", NAME_MAX_LENGTH, name, SHOWN_MAX,
              *value ? value : "\"\"");
@@ -251,6 +284,7 @@ static bool read_long(parser *p, const char *word, words *rest, bool *help)
 
     match m = find_long(p, name + 2);
     if (!m.option) return unknown_option(p, name + 2);
+    if (m.option->type == OPTION_REFUSED) return wrong(p, "%s: %s", name, m.option->help);
     if (takes_value(m.option)) return read_valued(p, m, name, equals ? equals + 1 : NULL, rest);
     if (equals) return wrong(p, "%s takes no value", name);
     if (m.option->type == OPTION_HELP) *help = true;
@@ -276,7 +310,7 @@ static bool read_letters(parser *p, const char *word, words *rest, bool *help)
 static bool fill(parser *p, match m)
 {
     const option *o = m.option;
-    if (o->type == OPTION_HELP || *(origin *)m.setting == FROM_FLAG) return true;
+    if (!has_setting(o) || *(origin *)m.setting == FROM_FLAG) return true;
     const char *text = o->environment ? getenv(o->environment) : NULL;
     if (text && *text) {
         char shown[NAME_MAX_LENGTH + SHOWN_MAX + 4];
@@ -286,6 +320,16 @@ static bool fill(parser *p, match m)
     return !o->fallback || read_value(p, m, o->name, o->fallback, FROM_DEFAULT);
 }
 
+/* A word that no option announced. */
+static bool read_operand(parser *p, const char *word)
+{
+    match m = find_operand(p);
+    if (!m.option) return wrong(p, "\"%.*s\" is no option: they begin with --", SHOWN_MAX, word);
+    if (*(origin *)m.setting == FROM_FLAG)
+        return wrong(p, "\"%.*s\": one %s is enough", SHOWN_MAX, word, m.option->value);
+    return read_value(p, m, word, word, FROM_FLAG);
+}
+
 parse_result options_parse(void *settings, const option_group *groups, int argc, char *const *argv,
                            char *sentence, size_t size)
 {
@@ -293,8 +337,7 @@ parse_result options_parse(void *settings, const option_group *groups, int argc,
     words rest = {argc, argv};
     bool help = false, good = true;
     for (const char *word; good && !help && (word = take_word(&rest)) != NULL;) {
-        if (word[0] != '-' || word[1] == '\0')
-            good = wrong(&p, "\"%.*s\" is no option: they begin with --", SHOWN_MAX, word);
+        if (word[0] != '-' || word[1] == '\0') good = read_operand(&p, word);
         else if (word[1] == '-') good = read_long(&p, word, &rest, &help);
         else good = read_letters(&p, word, &rest, &help);
     }

@@ -1,12 +1,13 @@
 /* options.h: what a command can be told. One table a command: parsing, --help, the man page and the
  * shell's completion all read it.
  *
- * A settings struct holds one int_setting, number_setting or text_setting an option; a group of
- * options fills one such struct, and a command's settings are those structs side by side. */
+ * A settings struct holds one setting an option, of the type that belongs to the option's; a group
+ * of options fills one such struct, and a command's settings are those structs side by side. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Where a value comes from. A later one beats an earlier one. */
 typedef enum origin { FROM_DEFAULT, FROM_ENVIRONMENT, FROM_FLAG } origin;
@@ -16,6 +17,11 @@ typedef struct int_setting {
     origin from;
     int value;
 } int_setting;
+
+typedef struct whole_setting {
+    origin from;
+    uint64_t value;
+} whole_setting;
 
 typedef struct number_setting {
     origin from;
@@ -30,9 +36,12 @@ typedef struct text_setting {
 typedef enum option_type {
     OPTION_FLAG = 1, /* int_setting: --name is 1, --no-name 0                 */
     OPTION_INT,      /* int_setting in lo .. hi                               */
+    OPTION_WHOLE,    /* whole_setting: 0 .. 2^64 - 1                          */
     OPTION_NUMBER,   /* number_setting in lo .. hi                            */
     OPTION_CHOICE,   /* int_setting: which of the choices                     */
     OPTION_TEXT,     /* text_setting                                          */
+    OPTION_REFUSED,  /* other programs have it; `help` says why this one doesn't, and no page
+                        shows it */
     OPTION_HELP      /* nothing is stored: the help is printed                */
 } option_type;
 
@@ -44,6 +53,8 @@ typedef struct option {
     const char *value;                /* what --help calls the argument; flags have none */
     double lo, hi;                    /* for INT and NUMBER, both allowed */
     const char *(*choice)(int index); /* for CHOICE: the names from 0 on, then NULL */
+    const char *bare;                 /* a CHOICE that no choice follows is this; or NULL */
+    int operand;                      /* 1: a word that belongs to no option is its value */
     const char *fallback;             /* the default, as one would type it; flags "1"; or NULL */
     const char *environment;          /* variable that is read when no flag is given, or NULL */
     const char *aliases;              /* other long names, a space between; or NULL */

@@ -1,4 +1,4 @@
-/* pattern.c: from flags in latent units to a plan's options. */
+/* pattern.c: from flags to a plan's options. */
 #include "pattern.h"
 
 lvsa_plan_options pattern_options(const pattern_settings *s)
@@ -14,6 +14,66 @@ lvsa_plan_options pattern_options(const pattern_settings *s)
     o.expand_window = s->expand.value;
     o.rotation = s->rotation.value;
     return o;
+}
+
+exit_code pattern_pixel_counts(int *out, origin pixel, const char *pixel_name, origin latent,
+                               const char *latent_name)
+{
+    *out = pixel > latent;
+    if (pixel == FROM_FLAG && latent == FROM_FLAG)
+        return complain(CODE_USAGE, "%s and %s say the same thing in two units; give one",
+                        pixel_name, latent_name);
+    return CODE_DONE;
+}
+
+/* Frames of the video in whole latent frames. */
+static exit_code to_latent(int *out, const char *name, int frames, int factor, int strict)
+{
+    *out = frames / factor;
+    if (frames % factor == 0) return CODE_DONE;
+    return warn(strict, "%s %d: cut to %d, %d latent", name, frames, *out * factor, *out);
+}
+
+static exit_code apply_interval(lvsa_plan_options *o, const pixel_pattern_settings *p,
+                                const int_setting *latent, int factor, int strict)
+{
+    int pixel;
+    TRY(pattern_pixel_counts(&pixel, p->interval.from, "--key-frame-interval", latent->from,
+                             "--latent-interval"));
+    const origin given = pixel ? p->interval.from : latent->from;
+    if (!given && !p->automatic.from) return CODE_DONE;
+    if (p->automatic.value && p->automatic.from >= given) {
+        o->keyframe_interval = LVSA_INTERVAL_AUTO;
+        if (given)
+            return warn(strict,
+                        "--auto-keyframes: the keyframe interval that was given isn't used");
+    } else if (pixel || !latent->from) {
+        TRY(to_latent(&o->keyframe_interval, "--key-frame-interval", p->interval.value, factor,
+                      strict));
+        if (p->interval.value > 0 && o->keyframe_interval == 0)
+            return complain(
+                CODE_USAGE,
+                "--key-frame-interval %d: less than one latent frame; give %d or more, or 0 "
+                "for no keyframes",
+                p->interval.value, factor);
+    }
+    return CODE_DONE;
+}
+
+exit_code pattern_apply_pixels(lvsa_plan_options *o, const pixel_pattern_settings *p,
+                               const pattern_settings *latent, int factor, int strict)
+{
+    static const pattern_settings none;
+    int pixel;
+    if (!latent) latent = &none;
+    TRY(pattern_pixel_counts(&pixel, p->window.from, "--window-size", latent->window.from,
+                             "--latent-window"));
+    if (pixel) TRY(to_latent(&o->window, "--window-size", p->window.value, factor, strict));
+    TRY(pattern_pixel_counts(&pixel, p->first.from, "--n-first-frames", latent->first.from,
+                             "--latent-first"));
+    if (pixel)
+        TRY(to_latent(&o->first_anchors, "--n-first-frames", p->first.value, factor, strict));
+    return apply_interval(o, p, &latent->interval, factor, strict);
 }
 
 double pattern_flops(double frame_pairs, int patches, int heads, int head_dim)

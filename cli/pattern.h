@@ -1,4 +1,5 @@
-/* pattern.h: the options that say a pattern in latent units, for all commands that make a plan. */
+/* pattern.h: the options that say a pattern, for all commands that make a plan: in latent units, or
+ * in frames of the video as its users know them. */
 #ifndef CLI_PATTERN_H
 #define CLI_PATTERN_H
 
@@ -52,6 +53,37 @@ typedef struct pattern_settings {
 
 /* The plan's options by these flags alone. */
 lvsa_plan_options pattern_options(const pattern_settings *s);
+
+typedef struct pixel_pattern_settings {
+    int_setting window, first, interval, automatic;
+} pixel_pattern_settings;
+
+/* clang-format off */
+#define PIXEL_PATTERN_OPTIONS                                                                     \
+    {"window-size", 0, OPTION_INT, offsetof(pixel_pattern_settings, window), "N", .lo = 0,        \
+     .hi = 4.0 * PATTERN_MOST_FRAMES, .environment = "LVSA_WINDOW_SIZE",                          \
+     .help = "frames of the window on each side, e.g. 12"},                                       \
+    {"n-first-frames", 0, OPTION_INT, offsetof(pixel_pattern_settings, first), "N", .lo = 0,      \
+     .hi = 4.0 * PATTERN_MOST_FRAMES, .environment = "LVSA_N_FIRST_FRAMES",                       \
+     .help = "leading frames that all attend to, e.g. 4"},                                        \
+    {"key-frame-interval", 0, OPTION_INT, offsetof(pixel_pattern_settings, interval), "N",        \
+     .lo = 0, .hi = 4.0 * PATTERN_MOST_FRAMES, .fallback = "16",                                  \
+     .environment = "LVSA_KEY_FRAME_INTERVAL",                                                    \
+     .help = "a keyframe every N frames, 0 for none, in place of the automatic choice"},          \
+    {"auto-keyframes", 0, OPTION_FLAG, offsetof(pixel_pattern_settings, automatic), NULL,         \
+     .fallback = "1", .environment = "LVSA_AUTO_KEYFRAMES",                                       \
+     .help = "choose the interval that keeps the training videos' budget, unless one is given"}
+/* clang-format on */
+
+/* Whether the pixel flag counts; two flags for one thing are one too many. */
+exit_code pattern_pixel_counts(int *out, origin pixel, const char *pixel_name, origin latent,
+                               const char *latent_name);
+
+/* Puts what the pixel flags say into a plan's options, where no latent flag says it (NULL: there
+ * are none). `factor` frames of the video are a latent frame; what is no multiple is cut, with a
+ * note, or refused where `strict`. */
+exit_code pattern_apply_pixels(lvsa_plan_options *o, const pixel_pattern_settings *pixel,
+                               const pattern_settings *latent, int factor, int strict);
 
 /* FLOPs of one layer's attention: two products of D multiply-adds for each of the P*P token pairs
  * of each pair of frames, in each head. */

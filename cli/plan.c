@@ -16,7 +16,6 @@ typedef struct pixel_settings {
     text_setting model;
     int_setting family;
     int_setting frames, height, width;
-    int_setting window, first, interval, automatic;
 } pixel_settings;
 
 typedef struct output_settings {
@@ -29,6 +28,7 @@ typedef struct output_settings {
 typedef struct plan_settings {
     common_settings common; /* first: see run_command() */
     pixel_settings pixel;
+    pixel_pattern_settings pixel_pattern;
     pattern_settings latent;
     output_settings output;
 } plan_settings;
@@ -49,19 +49,9 @@ static const option pixel_options[] = {
      .hi = MOST_EDGE, .help = "height of the video (without it: the model's usual)"},
     {"width", 'W', OPTION_INT, offsetof(pixel_settings, width), "PIXELS", .lo = 1, .hi = MOST_EDGE,
      .help = "width of the video (without it: the model's usual)"},
-    {"window-size", 0, OPTION_INT, offsetof(pixel_settings, window), "N", .lo = 0,
-     .hi = 4.0 * PATTERN_MOST_FRAMES, .environment = "LVSA_WINDOW_SIZE",
-     .help = "--latent-window in frames of the video, e.g. 12"},
-    {"n-first-frames", 0, OPTION_INT, offsetof(pixel_settings, first), "N", .lo = 0,
-     .hi = 4.0 * PATTERN_MOST_FRAMES, .environment = "LVSA_N_FIRST_FRAMES",
-     .help = "--latent-first in frames of the video, e.g. 4"},
-    {"key-frame-interval", 0, OPTION_INT, offsetof(pixel_settings, interval), "N", .lo = 0,
-     .hi = 4.0 * PATTERN_MOST_FRAMES, .fallback = "16", .environment = "LVSA_KEY_FRAME_INTERVAL",
-     .help = "--latent-interval in frames of the video"},
-    {"auto-keyframes", 0, OPTION_FLAG, offsetof(pixel_settings, automatic), NULL, .fallback = "1",
-     .environment = "LVSA_AUTO_KEYFRAMES",
-     .help = "choose the interval that keeps the training videos' budget, unless one is given"},
     {.name = NULL}};
+
+static const option pixel_pattern_options[] = {PIXEL_PATTERN_OPTIONS, {.name = NULL}};
 
 static const option latent_options[] = {PATTERN_OPTIONS(NULL, NULL, NULL), {.name = NULL}};
 
@@ -84,8 +74,9 @@ static const option output_options[] = {
 /* clang-format on */
 
 static const option_group plan_groups[] = {
-    {"The video and the pattern, in pixels and their frames", pixel_options,
-     offsetof(plan_settings, pixel)},
+    {"The video", pixel_options, offsetof(plan_settings, pixel)},
+    {"The pattern, in frames of the video", pixel_pattern_options,
+     offsetof(plan_settings, pixel_pattern)},
     {"The same in latent units", latent_options, offsetof(plan_settings, latent)},
     {"What is shown", output_options, offsetof(plan_settings, output)},
     {"Talk", common_options, offsetof(plan_settings, common)},
@@ -99,17 +90,6 @@ typedef struct request {
     bool assumed;                /* the geometry: nobody named the model */
     int heads, head_dim, layers; /* layers 0: unknown */
 } request;
-
-/* Whether the pixel flag counts; two flags for one thing are one too many. */
-static exit_code pixel_counts(bool *out, origin pixel, const char *pixel_name, origin latent,
-                              const char *latent_name)
-{
-    *out = pixel > latent;
-    if (pixel == FROM_FLAG && latent == FROM_FLAG)
-        return complain(CODE_USAGE, "%s and %s say the same thing in two units; give one",
-                        pixel_name, latent_name);
-    return CODE_DONE;
-}
 
 static exit_code find_geometry(request *r, const plan_settings *s)
 {
@@ -132,12 +112,12 @@ static exit_code find_sizes(request *r, const plan_settings *s)
 {
     const pixel_settings *p = &s->pixel;
     const lvsa_geometry *g = &r->geometry;
-    bool frames_count, edges_count;
-    TRY(pixel_counts(&frames_count, p->frames.from, "--num-frames", s->latent.latent_frames.from,
-                     "--latent-frames"));
-    TRY(pixel_counts(&edges_count, p->height.from ? p->height.from : p->width.from,
-                     p->height.from ? "--height" : "--width", s->latent.patches.from,
-                     "--patches-per-frame"));
+    int frames_count, edges_count;
+    TRY(pattern_pixel_counts(&frames_count, p->frames.from, "--num-frames",
+                             s->latent.latent_frames.from, "--latent-frames"));
+    TRY(pattern_pixel_counts(&edges_count, p->height.from ? p->height.from : p->width.from,
+                             p->height.from ? "--height" : "--width", s->latent.patches.from,
+                             "--patches-per-frame"));
 
     const bool latent_frames = s->latent.latent_frames.from && !frames_count;
     const bool patches = s->latent.patches.from && !edges_count;
@@ -161,54 +141,10 @@ static exit_code find_sizes(request *r, const plan_settings *s)
     return CODE_DONE;
 }
 
-/* Frames of the video in whole latent frames. */
-static int to_latent(const request *r, const char *name, int frames)
-{
-    int factor = r->geometry.family ? r->geometry.temporal_factor : USUAL_FACTOR;
-    if (frames % factor != 0)
-        note(TALK_NORMAL, "%s %d: cut to %d, %d latent", name, frames, frames / factor * factor,
-             frames / factor);
-    return frames / factor;
-}
-
-static exit_code find_interval(request *r, const plan_settings *s)
-{
-    const pixel_settings *p = &s->pixel;
-    const int_setting *latent = &s->latent.interval;
-    bool pixel;
-    TRY(pixel_counts(&pixel, p->interval.from, "--key-frame-interval", latent->from,
-                     "--latent-interval"));
-
-    origin given = pixel ? p->interval.from : latent->from;
-    if (p->automatic.value && p->automatic.from >= given) {
-        r->options.keyframe_interval = LVSA_INTERVAL_AUTO;
-        if (given)
-            note(TALK_NORMAL, "--auto-keyframes: the keyframe interval that was given isn't used");
-    } else if (pixel || !latent->from) {
-        r->options.keyframe_interval = to_latent(r, "--key-frame-interval", p->interval.value);
-        if (p->interval.value > 0 && r->options.keyframe_interval == 0)
-            return complain(
-                CODE_USAGE,
-                "--key-frame-interval %d: less than one latent frame; give 4 or more, or 0 "
-                "for no keyframes",
-                p->interval.value);
-    }
-    return CODE_DONE;
-}
-
 static exit_code find_pattern(request *r, const plan_settings *s)
 {
-    const pixel_settings *p = &s->pixel;
-    bool pixel;
-    TRY(pixel_counts(&pixel, p->window.from, "--window-size", s->latent.window.from,
-                     "--latent-window"));
-    if (pixel) r->options.window = to_latent(r, "--window-size", p->window.value);
-
-    TRY(pixel_counts(&pixel, p->first.from, "--n-first-frames", s->latent.first.from,
-                     "--latent-first"));
-    if (pixel) r->options.first_anchors = to_latent(r, "--n-first-frames", p->first.value);
-
-    TRY(find_interval(r, s));
+    TRY(pattern_apply_pixels(&r->options, &s->pixel_pattern, &s->latent,
+                             r->geometry.family ? r->geometry.temporal_factor : USUAL_FACTOR, 0));
     if (!s->latent.reference.from)
         r->options.reference_latent_frames = r->geometry.reference_latent_frames;
     if (r->options.keyframe_interval == LVSA_INTERVAL_AUTO && !r->options.reference_latent_frames)

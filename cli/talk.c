@@ -13,6 +13,8 @@ void talk_begin(const char *name, talk_level level)
     talk_limit = level;
 }
 
+talk_level talk_get_level(void) { return talk_limit; }
+
 static void write_line(const char *name, const char *format, va_list args)
 {
     if (name) fprintf(stderr, "%s: ", name);
@@ -47,6 +49,16 @@ exit_code complain(exit_code code, const char *format, ...)
     return code;
 }
 
+exit_code warn(int strict, const char *format, ...)
+{
+    if (!strict && talk_limit < TALK_NORMAL) return CODE_DONE;
+    va_list args;
+    va_start(args, format);
+    write_line(talk_name, format, args);
+    va_end(args);
+    return strict ? CODE_USAGE : CODE_DONE;
+}
+
 static exit_code code_of(lvsa_status status)
 {
     switch (status) {
@@ -58,7 +70,8 @@ static exit_code code_of(lvsa_status status)
     case LVSA_ERR_CANCELLED: return CODE_INTERRUPTED;
     case LVSA_ERR_IO:
     case LVSA_ERR_UNSUPPORTED:
-    case LVSA_ERR_DEVICE: break;
+    case LVSA_ERR_DEVICE:
+    case LVSA_ERR_NUMBER: break;
     }
     return CODE_FAILED;
 }

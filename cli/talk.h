@@ -14,10 +14,12 @@ typedef enum exit_code {
     CODE_INTERRUPTED = 130
 } exit_code;
 
+/* What is said at TALK_QUIET is always said. */
 typedef enum talk_level { TALK_QUIET, TALK_NORMAL, TALK_VERBOSE } talk_level;
 
 /* Until told otherwise: "lvsa", TALK_NORMAL. The name, e.g. "lvsa plan", must stay. */
 void talk_begin(const char *name, talk_level level);
+talk_level talk_get_level(void);
 
 /* A line of its own, or one after "NAME: "; only at `level` and above. */
 void say(talk_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -25,6 +27,9 @@ void note(talk_level level, const char *format, ...) __attribute__((format(print
 
 /* "NAME: sentence", whatever the level. Returns the code, so that a failure is one statement. */
 exit_code complain(exit_code code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A note that lets the work go on or, where `strict`, a complaint with CODE_USAGE. */
+exit_code warn(int strict, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same with the library's sentence and the code that belongs to its status; CODE_DONE and no
  * sentence for LVSA_OK. */

@@ -25,7 +25,11 @@ static void check_words(const command *c, const option_group *g, const option *o
     assert_true(strncmp(o->name, "no-", 3) != 0);
     assert_true(o->help && strlen(o->help) > 0);
     assert_int_not_equal(o->help[strlen(o->help) - 1], '.');
-    assert_int_equal(o->value != NULL, o->type != OPTION_FLAG && o->type != OPTION_HELP);
+    const bool valued =
+        o->type != OPTION_FLAG && o->type != OPTION_HELP && o->type != OPTION_REFUSED;
+    assert_int_equal(o->value != NULL, valued);
+    assert_true(!o->bare || o->type == OPTION_CHOICE);
+    assert_true(!o->operand || o->type == OPTION_TEXT);
     assert_int_equal(o->choice != NULL, o->type == OPTION_CHOICE);
     assert_true(!o->environment || strncmp(o->environment, "LVSA_", 5) == 0);
     assert_true(!o->fallback || o->type != OPTION_FLAG || strcmp(o->fallback, "1") == 0);
@@ -44,8 +48,10 @@ static size_t size_of(const option *o)
     case OPTION_FLAG:
     case OPTION_INT:
     case OPTION_CHOICE: return sizeof(int_setting);
+    case OPTION_WHOLE: return sizeof(whole_setting);
     case OPTION_NUMBER: return sizeof(number_setting);
     case OPTION_TEXT: return sizeof(text_setting);
+    case OPTION_REFUSED:
     case OPTION_HELP: return 0;
     }
     return 0;

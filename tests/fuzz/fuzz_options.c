@@ -16,7 +16,8 @@ static void check_ranges(const char *settings, const option_group *groups)
         for (const option *o = g->options; o->name; o++) {
             const void *setting = settings + g->base + o->offset;
             const int_setting *i = setting;
-            if (o->type == OPTION_HELP || !*(const origin *)setting) continue;
+            if (o->type == OPTION_HELP || o->type == OPTION_REFUSED) continue;
+            if (!*(const origin *)setting) continue;
             if (o->type == OPTION_INT && (i->value < o->lo || i->value > o->hi)) abort();
             if (o->type == OPTION_FLAG && (i->value & ~1)) abort();
             if (o->type == OPTION_CHOICE && !o->choice(i->value)) abort();
