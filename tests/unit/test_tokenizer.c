@@ -85,102 +85,99 @@ static void truncates_and_pads(void **state)
     lv_tokenizer_close(NULL);
 }
 
+#define ADDED(id, content) "[{\"id\":" id ",\"content\":\"" content "\"}]"
+#define PIECES(vocab) "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[" vocab "]}"
+static const struct {
+    json_parts parts;
+    const char *words;
+} bad_jsons[] = {
+    {{.normalizer = "{\"type\":\"NFD\"}"}, "normalizer \"NFD\" isn't supported"},
+    {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\"}]}"},
+     "normalizer \"Prepend\""},
+    {{.normalizer = "{\"type\":\"Sequence\"}"}, "Sequence without"},
+    {{.normalizer = "{\"strip_left\":true}"}, "no \"type\""},
+    {{.normalizer = "[]"}, "no object"},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s+\"},\"content\":\"\"}"},
+     "pattern of a Replace, \"\\s+\""},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"ab+\"},\"content\":\"\"}"},
+     "pattern of a Replace, \"ab+\""},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a{2,3}\"},\"content\":\"\"}"},
+     "pattern of a Replace, \"a{2,3}\""},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}"},
+     "has to be longer"},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":\"a\",\"content\":\"\"}"},
+     "without one pattern"},
+    {{.normalizer = "{\"type\":\"Strip\",\"strip_left\":1}"}, "strip_left"},
+    {{.normalizer = "{\"type\":\"Precompiled\"}"}, "without a precompiled_charsmap"},
+    {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AA=\"}"}, "base64"},
+    {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"A===\"}"}, "base64"},
+    {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AB==\"}"}, "base64"},
+    {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAAAAAA\"}"}, "damaged"},
+    {{.normalizer = "{\"type\":\"NFKC\"}",
+      .pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"_\","
+                       "\"prepend_scheme\":\"first\"}"},
+     "prepend_scheme \"first\""},
+    {{.pre_tokenizer = "{\"type\":\"ByteLevel\"}"}, "pre_tokenizer \"ByteLevel\""},
+    {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"__\"}"}, "no character"},
+    {{.pre_tokenizer = "{\"type\":\"Metaspace\"}"}, "no character"},
+    {{.pre_tokenizer =
+          "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}"},
+     "\"last\""},
+    {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"add_prefix_space\":false}"},
+     "add_prefix_space"},
+    {{.post_processor = "{\"type\":\"RobertaProcessing\"}"}, "\"RobertaProcessing\""},
+    {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[]}"}, "single"},
+    {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":["
+                        "{\"Sequence\":{\"id\":\"B\"}}]}"},
+     "single"},
+    {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":["
+                        "{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{}}"},
+     "single"},
+    {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":["
+                        "{\"SpecialToken\":{\"id\":\"x\"}}],"
+                        "\"special_tokens\":{\"x\":{\"ids\":[8]}}}"},
+     "0 to 7"},
+    {{.added_tokens = "{}"}, "no list"},
+    {{.added_tokens = "[1]"}, "no object"},
+    {{.added_tokens = ADDED("8", "")}, "without \"content\""},
+    {{.added_tokens = "[{\"content\":\"x\"}]"}, "or \"id\""},
+    {{.added_tokens = ADDED("9", "new")}, "it is 8"},
+    {{.added_tokens = ADDED("2", "a")}, "it is 4"},
+    {{.added_tokens = "[{\"id\":8,\"content\":\" \",\"normalized\":true}]",
+      .normalizer = "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}"},
+     "nothing is left"},
+    {{.added_tokens = "[{\"id\":4,\"content\":\"a\"},{\"id\":4,\"content\":\"a\"}]"},
+     "are the same"},
+    {{.model = "{\"type\":\"BPE\",\"vocab\":{}}"}, "model \"BPE\""},
+    {{.model = "null"}, "no \"model\""},
+    {{.model = "{\"type\":\"Unigram\",\"unk_id\":0}"}, "model.vocab has 0"},
+    {{.model = "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[]}"}, "model.vocab has 0"},
+    {{.model = "{\"type\":\"Unigram\",\"unk_id\":8,\"vocab\":" VOCAB "}"}, "0 to 7"},
+    {{.model = "{\"type\":\"Unigram\",\"unk_id\":null,\"vocab\":" VOCAB "}"}, "unk_id"},
+    {{.model = "{\"type\":\"Unigram\",\"vocab\":" VOCAB ",\"vocab\":[]}"}, "duplicate"},
+    {{.model = PIECES("[\"a\",1],")}, "model.vocab[1] is damaged"},
+    {{.model = PIECES("[\"a\",1][\"b\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"a\"]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"a\",01]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"a\",1,1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"a\",\"1\"]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\\ud800\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\\ud800\\u0041\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\\udc00\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\\x41\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\\u00g1\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\n\",1]")}, "model.vocab[0] is damaged"},
+    {{.model = PIECES("[\"\xc3\",1]")}, "model.vocab[0] is damaged"},
+};
+
 static void refuses_json(void **state)
 {
     (void)state;
-#define ADDED(id, content) "[{\"id\":" id ",\"content\":\"" content "\"}]"
-#define PIECES(vocab) "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[" vocab "]}"
-    static const struct {
-        json_parts parts;
-        const char *words;
-    } cases[] = {
-        {{.normalizer = "{\"type\":\"NFD\"}"}, "normalizer \"NFD\" isn't supported"},
-        {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\"}]}"},
-         "normalizer \"Prepend\""},
-        {{.normalizer = "{\"type\":\"Sequence\"}"}, "Sequence without"},
-        {{.normalizer = "{\"strip_left\":true}"}, "no \"type\""},
-        {{.normalizer = "[]"}, "no object"},
-        {{.normalizer =
-              "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s+\"},\"content\":\"\"}"},
-         "pattern of a Replace, \"\\s+\""},
-        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"ab+\"},\"content\":\"\"}"},
-         "pattern of a Replace, \"ab+\""},
-        {{.normalizer =
-              "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a{2,3}\"},\"content\":\"\"}"},
-         "pattern of a Replace, \"a{2,3}\""},
-        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}"},
-         "has to be longer"},
-        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":\"a\",\"content\":\"\"}"},
-         "without one pattern"},
-        {{.normalizer = "{\"type\":\"Strip\",\"strip_left\":1}"}, "strip_left"},
-        {{.normalizer = "{\"type\":\"Precompiled\"}"}, "without a precompiled_charsmap"},
-        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AA=\"}"}, "base64"},
-        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"A===\"}"}, "base64"},
-        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AB==\"}"}, "base64"},
-        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAAAAAA\"}"},
-         "damaged"},
-        {{.normalizer = "{\"type\":\"NFKC\"}",
-          .pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"_\","
-                           "\"prepend_scheme\":\"first\"}"},
-         "prepend_scheme \"first\""},
-        {{.pre_tokenizer = "{\"type\":\"ByteLevel\"}"}, "pre_tokenizer \"ByteLevel\""},
-        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"__\"}"}, "no character"},
-        {{.pre_tokenizer = "{\"type\":\"Metaspace\"}"}, "no character"},
-        {{.pre_tokenizer =
-              "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}"},
-         "\"last\""},
-        {{.pre_tokenizer =
-              "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"add_prefix_space\":false}"},
-         "add_prefix_space"},
-        {{.post_processor = "{\"type\":\"RobertaProcessing\"}"}, "\"RobertaProcessing\""},
-        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[]}"}, "single"},
-        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":["
-                            "{\"Sequence\":{\"id\":\"B\"}}]}"},
-         "single"},
-        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":["
-                            "{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{}}"},
-         "single"},
-        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":["
-                            "{\"SpecialToken\":{\"id\":\"x\"}}],"
-                            "\"special_tokens\":{\"x\":{\"ids\":[8]}}}"},
-         "0 to 7"},
-        {{.added_tokens = "{}"}, "no list"},
-        {{.added_tokens = "[1]"}, "no object"},
-        {{.added_tokens = ADDED("8", "")}, "without \"content\""},
-        {{.added_tokens = "[{\"content\":\"x\"}]"}, "or \"id\""},
-        {{.added_tokens = ADDED("9", "new")}, "it is 8"},
-        {{.added_tokens = ADDED("2", "a")}, "it is 4"},
-        {{.added_tokens = "[{\"id\":8,\"content\":\" \",\"normalized\":true}]",
-          .normalizer = "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}"},
-         "nothing is left"},
-        {{.added_tokens = "[{\"id\":4,\"content\":\"a\"},{\"id\":4,\"content\":\"a\"}]"},
-         "are the same"},
-        {{.model = "{\"type\":\"BPE\",\"vocab\":{}}"}, "model \"BPE\""},
-        {{.model = "null"}, "no \"model\""},
-        {{.model = "{\"type\":\"Unigram\",\"unk_id\":0}"}, "model.vocab has 0"},
-        {{.model = "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[]}"}, "model.vocab has 0"},
-        {{.model = "{\"type\":\"Unigram\",\"unk_id\":8,\"vocab\":" VOCAB "}"}, "0 to 7"},
-        {{.model = "{\"type\":\"Unigram\",\"unk_id\":null,\"vocab\":" VOCAB "}"}, "unk_id"},
-        {{.model = "{\"type\":\"Unigram\",\"vocab\":" VOCAB ",\"vocab\":[]}"}, "duplicate"},
-        {{.model = PIECES("[\"a\",1],")}, "model.vocab[1] is damaged"},
-        {{.model = PIECES("[\"a\",1][\"b\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"a\"]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"a\",01]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"a\",1,1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"a\",\"1\"]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\\ud800\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\\ud800\\u0041\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\\udc00\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\\x41\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\\u00g1\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\n\",1]")}, "model.vocab[0] is damaged"},
-        {{.model = PIECES("[\"\xc3\",1]")}, "model.vocab[0] is damaged"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof bad_jsons / sizeof bad_jsons[0]; i++) {
         lv_tokenizer *t = (lv_tokenizer *)&t;
-        lvsa_status s = load_json(&t, &cases[i].parts);
+        lvsa_status s = load_json(&t, &bad_jsons[i].parts);
         assert_null(t);
-        CHECK_FAILS(s, LVSA_ERR_FORMAT, cases[i].words);
+        CHECK_FAILS(s, LVSA_ERR_FORMAT, bad_jsons[i].words);
         assert_non_null(strstr(lvsa_last_error(), "x.json"));
     }
     static const char *const broken[] = {"", "[]", "{", "{\"model\":{\"vocab\":[[\"a\",1]", "\xff"};
