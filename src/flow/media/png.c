@@ -79,14 +79,14 @@ static void drop_first(pictures *w)
     if (!w->file) return;
     fclose(w->file);
     w->file = NULL;
-    remove(name_of(w, 0));
+    lv_video_remove_file(name_of(w, 0));
 }
 
 static void pictures_remove(lvsa_video *video)
 {
     pictures *w = (pictures *)video;
     drop_first(w);
-    while (w->count > 0) remove(name_of(w, --w->count));
+    while (w->count > 0) lv_video_remove_file(name_of(w, --w->count));
 }
 
 static lvsa_status pictures_open(lvsa_video **out, const char *path,

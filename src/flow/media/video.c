@@ -100,3 +100,9 @@ lvsa_status lv_video_close_file(FILE **file, const char *path)
     if (!f || fclose(f) == 0) return LVSA_OK;
     return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
 }
+
+void lv_video_remove_file(const char *path)
+{
+    struct stat status;
+    if (lstat(path, &status) == 0 && S_ISREG(status.st_mode)) remove(path);
+}

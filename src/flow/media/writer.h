@@ -38,4 +38,7 @@ lvsa_status lv_video_create_file(FILE **out, const char *path);
 /* fclose(); NULL is closed already. */
 lvsa_status lv_video_close_file(FILE **file, const char *path);
 
+/* Removes a file, but no pipe, device or link, which somebody else has made. */
+void lv_video_remove_file(const char *path);
+
 #endif

@@ -86,7 +86,7 @@ static void y4m_remove(lvsa_video *video)
     y4m *w = (y4m *)video;
     if (w->file) fclose(w->file);
     w->file = NULL;
-    remove(w->path);
+    lv_video_remove_file(w->path);
 }
 
 static lvsa_status y4m_open(lvsa_video **out, const char *path, const lvsa_video_format *f)
