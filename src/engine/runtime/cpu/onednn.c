@@ -1,4 +1,4 @@
-/* onednn.c: products and convolutions through oneDNN 2. A primitive is made once for each shape
+/* onednn.c: products through oneDNN 2. A primitive is made once for each shape
  * and kept; after that a call only points its memories elsewhere. */
 #include <oneapi/dnnl/dnnl.h>
 #include <string.h>
@@ -28,11 +28,6 @@ typedef struct plan {
     dnnl_primitive_t primitive;
     dnnl_exec_arg_t arg[MOST_ARGS]; /* src, weights, dst, then bias and gate where they are */
     int args;
-
-    /* Convolutions are many times faster with weights in blocks of the machine's own choice. They
-     * are laid so before each run: a small part of it, and no second copy of a model's weights. */
-    dnnl_primitive_t pack; /* NULL: the weights are used as they lie */
-    dnnl_memory_t unpacked;
 } plan;
 
 typedef struct state {
@@ -40,8 +35,6 @@ typedef struct state {
     dnnl_stream_t stream;
     plan *plans;
     size_t count, capacity;
-    void *packed; /* weights of the convolution that runs */
-    size_t packed_size;
 } state;
 
 static lvsa_status check(dnnl_status_t status, const char *what)
@@ -56,8 +49,6 @@ static void free_plan(plan *p)
 {
     for (int i = 0; i < p->args; i++) dnnl_memory_destroy(p->arg[i].memory);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
-    if (p->unpacked) dnnl_memory_destroy(p->unpacked);
-    if (p->pack) dnnl_primitive_destroy(p->pack);
 }
 
 void lv_cpu_matmul_free(void *memory)
@@ -66,7 +57,6 @@ void lv_cpu_matmul_free(void *memory)
     if (!s) return;
     while (s->count > 0) free_plan(&s->plans[--s->count]);
     lv_free(s->plans);
-    lv_free(s->packed);
     if (s->stream) dnnl_stream_destroy(s->stream);
     if (s->engine) dnnl_engine_destroy(s->engine);
     lv_free(s);
@@ -125,41 +115,8 @@ static void describe(dnnl_memory_desc_t *out, int rank, const dnnl_dims_t dims,
     dnnl_memory_desc_init_by_tag(out, rank, dims, dnnl_f32, tag);
 }
 
-/* Room for packed weights, and the primitive that fills it. */
-static lvsa_status make_pack(plan *p, state *s, const dnnl_memory_desc_t *unpacked,
-                             const dnnl_memory_desc_t *packed)
-{
-    const size_t size = dnnl_memory_desc_get_size(packed);
-    if (size > s->packed_size) {
-        void *larger = lv_zalloc_aligned(size);
-        if (!larger)
-            return lv_fail(LVSA_ERR_MEMORY, "oneDNN weights: %zu bytes don't fit in memory", size);
-        lv_free(s->packed);
-        s->packed = larger;
-        s->packed_size = size;
-    }
-    dnnl_primitive_desc_t reorder;
-    LV_TRY(check(
-        dnnl_reorder_primitive_desc_create(&reorder, unpacked, s->engine, packed, s->engine, NULL),
-        "reorder"));
-    dnnl_status_t status = dnnl_primitive_create(&p->pack, reorder);
-    dnnl_primitive_desc_destroy(reorder);
-    LV_TRY(check(status, "reorder"));
-    return check(dnnl_memory_create(&p->unpacked, unpacked, s->engine, DNNL_MEMORY_NONE), "memory");
-}
-
-/* The weights as the primitive wants them, from as they lie. */
-static lvsa_status add_weights(plan *p, state *s, const_dnnl_primitive_desc_t found,
-                               const dnnl_memory_desc_t *weights)
-{
-    const dnnl_memory_desc_t *wanted =
-        dnnl_primitive_desc_query_md(found, dnnl_query_weights_md, 0);
-    if (!dnnl_memory_desc_equal(wanted, weights)) LV_TRY(make_pack(p, s, weights, wanted));
-    return add_arg(p, s, DNNL_ARG_WEIGHTS, wanted);
-}
-
 /* The primitive of an operation's description, with its arguments. */
-static lvsa_status make_primitive(plan *p, state *s, const_dnnl_op_desc_t description,
+static lvsa_status make_primitive(plan *p, const state *s, const_dnnl_op_desc_t description,
                                   const dnnl_memory_desc_t *src, const dnnl_memory_desc_t *weights,
                                   const dnnl_memory_desc_t *dst, const dnnl_memory_desc_t *vector)
 {
@@ -172,7 +129,7 @@ static lvsa_status make_primitive(plan *p, state *s, const_dnnl_op_desc_t descri
                        "primitive");
     if (status == LVSA_OK) status = check(dnnl_primitive_create(&p->primitive, found), "primitive");
     if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_SRC, src);
-    if (status == LVSA_OK) status = add_weights(p, s, found, weights);
+    if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_WEIGHTS, weights);
     if (status == LVSA_OK) status = add_arg(p, s, DNNL_ARG_DST, dst);
     if (status == LVSA_OK && p->key.bias) status = add_arg(p, s, DNNL_ARG_BIAS, vector);
     if (status == LVSA_OK && p->key.gate)
@@ -182,7 +139,7 @@ static lvsa_status make_primitive(plan *p, state *s, const_dnnl_op_desc_t descri
     return status;
 }
 
-static lvsa_status make_matmul(plan *p, state *s)
+static lvsa_status make_matmul(plan *p, const state *s)
 {
     const int64_t rows = p->key.rows, columns = p->key.columns, inner = p->key.inner;
     dnnl_memory_desc_t src, weights, dst, vector;
@@ -224,18 +181,9 @@ static lvsa_status find_plan(plan **out, state *s, const key *wanted)
 
 static lvsa_status execute(const state *s, plan *p, void *const data[MOST_ARGS])
 {
-    dnnl_status_t status = dnnl_success;
     for (int i = 0; i < p->args; i++)
         LV_TRY(check(dnnl_memory_set_data_handle(p->arg[i].memory, data[i]), "memory"));
-    if (p->pack) {
-        dnnl_memory_t packed = p->arg[1].memory;
-        const dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, p->unpacked}, {DNNL_ARG_TO, packed}};
-        LV_TRY(check(dnnl_memory_set_data_handle(p->unpacked, data[1]), "memory"));
-        LV_TRY(check(dnnl_memory_set_data_handle(packed, s->packed), "memory"));
-        status = dnnl_primitive_execute(p->pack, s->stream, 2, arg);
-    }
-    if (status == dnnl_success)
-        status = dnnl_primitive_execute(p->primitive, s->stream, p->args, p->arg);
+    dnnl_status_t status = dnnl_primitive_execute(p->primitive, s->stream, p->args, p->arg);
     if (status == dnnl_success) status = dnnl_stream_wait(s->stream);
     return check(status, "execution");
 }
