@@ -280,6 +280,22 @@ static void sparse_runs(void **state)
     }
 }
 
+/* 321 frames of 480x832, measured only: five [S, E] buffers, and little besides. */
+static void memory_is_five_buffers(void **state)
+{
+    (void)state;
+    lv_model *model;
+    const int64_t shape[] = {16, 81, 60, 104}, tokens = 81 * 30 * 52;
+    const lv_tensor latents = lv_tensor_view(NULL, LVSA_F32, 4, shape);
+    lv_exec e = lv_exec_measure(device);
+    CHECK_OK(lv_wan_class.open(&model, device, GOLDEN_DIR "/wan/tiny-a/transformer"));
+    CHECK_OK(model->class->forward(model, &e, latents, latents, &(lv_step){.timestep = 1.0f}));
+    double buffers = (double)e.arena.peak / (double)(tokens * model->heads * model->head_dim * 4);
+    print_message("%.3f buffers of %lld tokens\n", buffers, (long long)tokens);
+    assert_true(buffers < 5.05);
+    lv_model_close(&model);
+}
+
 static int open_all(void **state)
 {
     (void)state;
@@ -303,7 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_embeddings), cmocka_unit_test(forward_passes),
         cmocka_unit_test(riflex),          cmocka_unit_test(dense_runs),
-        cmocka_unit_test(sparse_runs),
+        cmocka_unit_test(sparse_runs),     cmocka_unit_test(memory_is_five_buffers),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
