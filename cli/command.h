@@ -29,8 +29,10 @@ typedef struct command {
     exit_code (*run)(const void *settings);
 } command;
 
-extern const command plan_command;            /* plan.c  */
-extern const command bench_attention_command; /* bench.c */
+extern const command generate_command;        /* generate.c */
+extern const command info_command;            /* info.c     */
+extern const command plan_command;            /* plan.c     */
+extern const command bench_attention_command; /* bench.c    */
 extern const command bench_plan_command;
 
 extern const command *const commands[]; /* commands.c; NULL ends */

@@ -1,8 +1,8 @@
 /* commands.c: which commands there are, and the options that many of them share. */
 #include "command.h"
 
-const command *const commands[] = {&plan_command, &bench_attention_command, &bench_plan_command,
-                                   NULL};
+const command *const commands[] = {&generate_command,        &info_command,       &plan_command,
+                                   &bench_attention_command, &bench_plan_command, NULL};
 
 /* clang-format off */
 const option help_options[] = {HELP_OPTION, {.name = NULL}};

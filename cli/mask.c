@@ -45,10 +45,11 @@ static int tick_step(int frames)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-exit_code mask_print(FILE *out, const lvsa_plan *plan)
+exit_code mask_print(FILE *out, const lvsa_plan *plan, int most)
 {
     const lvsa_plan_info info = info_of(plan);
     const int frames = info.latent_frames;
+    const int distance = most > 0 ? (frames + most - 1) / most : 1;
     const lvsa_window *windows = lvsa_plan_get_windows(plan);
     const int32_t *attended = lvsa_plan_get_attended(plan);
     unsigned char *row = malloc((size_t)frames);
@@ -58,7 +59,7 @@ exit_code mask_print(FILE *out, const lvsa_plan *plan)
     fprintf(out, "%*s ", label, "");
     for (int f = 0; f < frames; f += 10) fprintf(out, f + 10 < frames ? " %-9d" : " %d", f);
     fputc('\n', out);
-    for (int f = 0; f < frames; f++) {
+    for (int f = 0; f < frames; f += distance) {
         fill_row(row, plan, &info, windows[f]);
         for (int i = 0; i < frames; i++) row[i] = (unsigned char)letters[row[i]];
         fprintf(out, "%*d  %.*s  %d\n", label, f, frames, (const char *)row, attended[f]);

@@ -6,8 +6,9 @@
 
 #include "talk.h"
 
-/* One character a frame: G anchor, W window, X both, . neither; each row ends with the count. */
-exit_code mask_print(FILE *out, const lvsa_plan *plan);
+/* One character a frame: G anchor, W window, X both, . neither; each row ends with the count. Of
+ * more than `most` rows some are left out, at even distances; 0: none. */
+exit_code mask_print(FILE *out, const lvsa_plan *plan, int most);
 
 typedef enum mask_format { MASK_SVG, MASK_PNG } mask_format;
 

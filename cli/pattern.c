@@ -1,6 +1,24 @@
 /* pattern.c: from flags to a plan's options. */
 #include "pattern.h"
 
+/* clang-format off */
+const option pixel_pattern_options[] = {
+    {"window-size", 0, OPTION_INT, offsetof(pixel_pattern_settings, window), "N", .lo = 0,
+     .hi = 4.0 * PATTERN_MOST_FRAMES, .environment = "LVSA_WINDOW_SIZE",
+     .help = "frames of the window on each side, e.g. 12"},
+    {"n-first-frames", 0, OPTION_INT, offsetof(pixel_pattern_settings, first), "N", .lo = 0,
+     .hi = 4.0 * PATTERN_MOST_FRAMES, .environment = "LVSA_N_FIRST_FRAMES",
+     .help = "leading frames that all attend to, e.g. 4"},
+    {"key-frame-interval", 0, OPTION_INT, offsetof(pixel_pattern_settings, interval), "N",
+     .lo = 0, .hi = 4.0 * PATTERN_MOST_FRAMES, .fallback = "16",
+     .environment = "LVSA_KEY_FRAME_INTERVAL",
+     .help = "a keyframe every N frames, 0 for none, in place of the automatic choice"},
+    {"auto-keyframes", 0, OPTION_FLAG, offsetof(pixel_pattern_settings, automatic), NULL,
+     .fallback = "1", .environment = "LVSA_AUTO_KEYFRAMES",
+     .help = "choose the interval that keeps the training videos' budget, unless one is given"},
+    {.name = NULL}};
+/* clang-format on */
+
 lvsa_plan_options pattern_options(const pattern_settings *s)
 {
     lvsa_plan_options o = LVSA_PLAN_OPTIONS_INIT;

@@ -51,8 +51,6 @@ static const option pixel_options[] = {
      .help = "width of the video (without it: the model's usual)"},
     {.name = NULL}};
 
-static const option pixel_pattern_options[] = {PIXEL_PATTERN_OPTIONS, {.name = NULL}};
-
 static const option latent_options[] = {PATTERN_OPTIONS(NULL, NULL, NULL), {.name = NULL}};
 
 static const option output_options[] = {
@@ -357,7 +355,7 @@ static exit_code show(const request *r, const plan_settings *s, const lvsa_plan 
     else print_table(r, &info);
     if (s->output.mask.value) {
         putchar('\n');
-        TRY(mask_print(stdout, plan));
+        TRY(mask_print(stdout, plan, 0));
     }
     if (!s->output.mask_out.value) return CODE_DONE;
 

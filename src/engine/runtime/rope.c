@@ -25,17 +25,18 @@ static void fill_axis(float *cosine, float *sine, const lv_rope_spec *s, int axi
     }
 }
 
-/* `host` has room for the largest axis, cosines and sines. */
+/* `host` has room for the largest axis, cosines and sines; NULL: there are shapes only. */
 static lvsa_status fill(lv_rope_tables *t, lv_device *device, float *host)
 {
-    char *at = t->memory;
+    char *at = host ? t->memory : NULL;
     for (int axis = 0; axis < 3; axis++) {
         const int64_t shape[] = {t->spec.length[axis], t->spec.pairs[axis]};
         const size_t count = (size_t)(shape[0] * shape[1]), bytes = count * sizeof *host;
+        t->rope.cosine[axis] = lv_tensor_view(at, LVSA_F32, 2, shape);
+        t->rope.sine[axis] = lv_tensor_view(at ? at + bytes : NULL, LVSA_F32, 2, shape);
+        if (!at) continue;
         fill_axis(host, host + count, &t->spec, axis);
         LV_TRY(device->upload(device, at, host, 2 * bytes));
-        t->rope.cosine[axis] = lv_tensor_view(at, LVSA_F32, 2, shape);
-        t->rope.sine[axis] = lv_tensor_view(at + bytes, LVSA_F32, 2, shape);
         at += 2 * bytes;
     }
     return LVSA_OK;
@@ -43,13 +44,14 @@ static lvsa_status fill(lv_rope_tables *t, lv_device *device, float *host)
 
 lvsa_status lv_rope_prepare(lv_rope_tables *t, lv_device *device, const lv_rope_spec *spec)
 {
-    if (device->dry || (t->memory && same(&t->spec, spec))) return LVSA_OK;
+    if (t->memory && same(&t->spec, spec)) return LVSA_OK;
     lv_rope_release(t, device);
 
     size_t count = 0;
     for (int axis = 0; axis < 3; axis++) count += (size_t)(spec->length[axis] * spec->pairs[axis]);
-    float *host = lv_zalloc_array(count, 2 * sizeof *host);
-    if (!host) return lv_fail(LVSA_ERR_MEMORY, "rotary positions don't fit in memory");
+    float *host = device->dry ? NULL : lv_zalloc_array(count, 2 * sizeof *host);
+    if (!host && !device->dry)
+        return lv_fail(LVSA_ERR_MEMORY, "rotary positions don't fit in memory");
     t->spec = *spec;
     t->rope =
         (lv_rope){.frames = spec->length[0], .height = spec->length[1], .width = spec->length[2]};

@@ -1,0 +1,79 @@
+/* forecast.c: memory in words. */
+#include "forecast.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+const char *forecast_bytes(char text[FORECAST_BYTES_TEXT], int64_t bytes)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes / 1024.0;
+    int i = 0;
+    for (; value >= 1000.0 && i < 5; i++) value /= 1024.0;
+    snprintf(text, FORECAST_BYTES_TEXT, "%.1f %s", value, units[i]);
+    return text;
+}
+
+void forecast_print(const lvsa_forecast *f, int fps)
+{
+    char text[FORECAST_BYTES_TEXT];
+    printf("video        %d frames of %dx%d, %.2f s at %d a second\n", f->frames, f->width,
+           f->height, (double)f->frames / fps, fps);
+    printf("attention    %s over %d latent frames\n", f->sparse ? "sparse" : "dense",
+           f->latent_frames);
+    printf("memory       %s", forecast_bytes(text, f->needed));
+    if (f->available) printf(", the machine has %s left", forecast_bytes(text, f->available));
+    printf("\n  text       %s\n", forecast_bytes(text, f->text));
+    printf("  denoising  %s\n", forecast_bytes(text, f->denoise));
+    printf("  decoding   %s\n", forecast_bytes(text, f->decode));
+}
+
+/* Bytes of the same job with so many frames; -1 where it can't be forecast. */
+static int64_t needed_for(lvsa_pipeline *pipeline, const lvsa_job *job, int frames)
+{
+    lvsa_forecast f = {.size = sizeof f};
+    lvsa_job other = *job;
+    other.frames = frames, other.on_message = NULL;
+    return lvsa_pipeline_forecast(&f, pipeline, &other) == LVSA_OK ? f.needed : -1;
+}
+
+/* The most frames that fit, or nearly; 0: not one. Memory is the most of several phases, each a
+ * straight line over the latent frames: the line from one frame to all lies above, so that what
+ * fits under it fits. */
+static int find_fitting(const lvsa_forecast *f, lvsa_pipeline *pipeline, const lvsa_job *job)
+{
+    const int factor = lvsa_pipeline_get_geometry(pipeline)->temporal_factor;
+    const int64_t one = needed_for(pipeline, job, 1);
+    if (one < 0 || one > f->available || f->latent_frames < 2) return 0;
+    const double each = (double)(f->needed - one) / (f->latent_frames - 1);
+    double more = (double)(f->available - one) / each;
+    for (int tries = 0; tries < 8; tries++, more *= 0.9) {
+        const int frames = (int)more * factor + 1;
+        const int64_t needed = needed_for(pipeline, job, frames);
+        if (needed >= 0 && needed <= f->available) return frames;
+    }
+    return 1;
+}
+
+exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline, const lvsa_job *job)
+{
+    char needed[FORECAST_BYTES_TEXT], text[FORECAST_BYTES_TEXT], denoise[FORECAST_BYTES_TEXT],
+        decode[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT], way[128];
+    forecast_bytes(needed, f->needed), forecast_bytes(left, f->available);
+    if (f->available == 0 || f->needed <= f->available) {
+        note(TALK_NORMAL, "needs %s of memory%s%s", needed,
+             f->available ? ", the machine has " : "", f->available ? left : "");
+        return CODE_DONE;
+    }
+    const int frames = f->text > f->available ? 0 : find_fitting(f, pipeline, job);
+    if (frames > 0) snprintf(way, sizeof way, "--num-frames %d would fit", frames);
+    else if (f->text > f->available)
+        snprintf(way, sizeof way, "the text encoder alone is too large for it");
+    else snprintf(way, sizeof way, "not one frame fits: make --height and --width smaller");
+    return complain(
+        CODE_MEMORY,
+        "%d frames of %dx%d need %s of memory (text %s, denoising %s, decoding %s), and "
+        "the machine has %s left; %s",
+        f->frames, f->width, f->height, needed, forecast_bytes(text, f->text),
+        forecast_bytes(denoise, f->denoise), forecast_bytes(decode, f->decode), left, way);
+}
