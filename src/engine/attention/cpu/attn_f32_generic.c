@@ -15,7 +15,6 @@ static inline void v_storeu(float *p, vec x) { memcpy(p, &x, sizeof x); }
 static inline vec v_set1(float x) { return (vec){x, x, x, x}; }
 static inline vec v_add(vec a, vec b) { return a + b; }
 static inline vec v_sub(vec a, vec b) { return a - b; }
-static inline vec v_mul(vec a, vec b) { return a * b; }
 static inline vec v_fma(vec a, vec b, vec c) { return a * b + c; }
 
 static inline vec v_max(vec a, vec b)

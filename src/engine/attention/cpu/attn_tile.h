@@ -15,9 +15,9 @@
  * must fit.
  *
  * The includer defines: KERNEL (the lv_attn_kernel), NAME (its string), ROWS, COLS, and
- *   vec, LANES, v_load v_store (aligned), v_set1, v_fma(a, b, c) = a*b + c, v_mul, v_add, v_sub,
+ *   vec, LANES, v_load v_store (aligned), v_set1, v_fma(a, b, c) = a*b + c, v_add, v_sub,
  *   v_max (the second where one is NaN), v_exp2 (of x <= 0; 0 far below, NaN of NaN),
- *   v_storeu, v_from_bf16, v_from_f16 (LANES numbers, unaligned). */
+ *   v_storeu, v_from_bf16 and v_from_f16 (LANES numbers, unaligned). */
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
