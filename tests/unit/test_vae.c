@@ -14,7 +14,7 @@
 #define TINY GOLDEN_DIR "/wan/tiny-a/vae"
 #define WEIGHTS "diffusion_pytorch_model.safetensors"
 
-enum { C = 16, Y = 4, X = 6, FRAME = 8 * Y * 8 * X * 3, MOST_T = 81 };
+enum { C = 16, Y = 3, X = 4, FRAME = 8 * Y * 8 * X * 3, MOST_T = 81 };
 
 static lv_device *device;
 static float latents[C * MOST_T * Y * X];
@@ -74,16 +74,17 @@ static void memory_is_the_same_for_any_length(void **state)
     (void)state;
     lv_vae *vae;
     CHECK_OK(lv_vae_open(&vae, device, TINY));
+    static const int64_t T[2][2] = {{21, 81}, {5, 21}};
     for (int i = 0; i < 2; i++) {
         size_t bytes, taken[2];
         CHECK_OK(lv_vae_measure(&bytes, vae, Y, X, &tilings[i])); /* and oneDNN gets ready */
         for (int j = 0; j < 2; j++) {
             allocated = allocations = 0;
             lv_mem_set_hook(count);
-            lvsa_status s = decode(vae, j ? 81 : 21, &tilings[i]);
+            lvsa_status s = decode(vae, T[i][j], &tilings[i]);
             lv_mem_set_hook(NULL);
             CHECK_OK(s);
-            assert_int_equal(frames, j ? 321 : 81);
+            assert_int_equal(frames, 4 * T[i][j] - 3);
             assert_int_equal(later, 0);
             taken[j] = allocated;
         }
@@ -292,7 +293,7 @@ static void tensors_that_are_missing_or_not_known(void **state)
 
 int main(void)
 {
-    CHECK_OK(lv_device_open(&device, LVSA_DEVICE_CPU, 2));
+    CHECK_OK(lv_device_open(&device, LVSA_DEVICE_CPU, 1));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_the_same_for_any_length),
         cmocka_unit_test(any_allocation_may_fail),
