@@ -55,7 +55,7 @@ static bool exists(const char *path)
 
 /* ---- y4m ------------------------------------------------------------------------------------- */
 
-/* Red, green and blue, 0 .. 255, from samples of the limited range, kr and kb being the matrix's. */
+/* Red, green and blue, 0 .. 255, from samples of the limited range; kr and kb are the matrix's. */
 static void to_rgb(double rgb[3], double y, double cb, double cr, double kr, double kb)
 {
     const double luma = (y - 16.0) / 219.0, kg = 1.0 - kr - kb;
@@ -208,6 +208,18 @@ static void png_comes_back(void **state)
     (void)state;
     png_case("a/out_%04d.png", "a/out_0000.png", "a/out_0011.png");
     png_case("a/%d.PNG", "a/0.PNG", "a/11.PNG");
+}
+
+#else
+
+static void png_is_off(void **state)
+{
+    (void)state;
+    const lvsa_video_format format = make_format(4, 4);
+    lvsa_video *video;
+    CHECK_FAILS(lvsa_video_open(&video, scratch_path("f_%d.png"), &format), LVSA_ERR_UNSUPPORTED,
+                "no libpng; write a .y4m");
+    assert_null(video);
 }
 
 #endif
@@ -445,6 +457,8 @@ int main(void)
         cmocka_unit_test(y4m_averages_chroma),
 #ifdef LVSA_HAVE_PNG
         cmocka_unit_test(png_comes_back),
+#else
+        cmocka_unit_test(png_is_off),
 #endif
         cmocka_unit_test(names),
         cmocka_unit_test(formats),

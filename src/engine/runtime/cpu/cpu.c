@@ -75,9 +75,9 @@ static lvsa_status attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_t
                                     void *scratch)
 {
     const int64_t rows = q.shape[0], length = k.shape[0], stride = q.shape[1], dim = stride / heads;
-    const int threads = lv_cpu_threads(e, 2 * rows * length * stride);
+    (void)e;
 #ifdef LVSA_HAVE_OPENMP
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(lv_cpu_threads(e, 2 * rows *length *stride))
 #endif
     for (int64_t i = 0; i < heads * rows; i++) {
 #ifdef LVSA_HAVE_OPENMP
