@@ -3,6 +3,8 @@
 
 option(LVSA_OPENMP "use OpenMP threads" ON)
 option(LVSA_ONEDNN "multiply and convolve through oneDNN" ON)
+set(LVSA_CUDA AUTO CACHE STRING "build the CUDA module: AUTO (where nvcc is found), ON or OFF")
+set_property(CACHE LVSA_CUDA PROPERTY STRINGS AUTO ON OFF)
 option(LVSA_PNG "write .png pictures through libpng" ON)
 set(LVSA_SANITIZE "" CACHE STRING "sanitizers to build with, e.g. address,undefined")
 
@@ -42,7 +44,7 @@ endif()
 
 add_library(lvsa_features INTERFACE)         # what the library is built with
 add_library(lvsa_program_features INTERFACE) # what the program needs besides
-set(LVSA_LINK_LIBRARIES m) # by name, so that the installed package files hold on other machines
+set(LVSA_LINK_LIBRARIES m ${CMAKE_DL_LIBS}) # by name, so that the installed package files hold on other machines
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.10)
@@ -97,7 +99,32 @@ else()
   report(png "off: no .png pictures (install libpng-dev)")
 endif()
 
+if(LVSA_CUDA)
+  include(CheckLanguage)
+  check_language(CUDA)
+endif()
+if(CMAKE_CUDA_COMPILER)
+  enable_language(CUDA)
+  # 12.5: the driver's functions by version, cudaGetDriverEntryPointByVersion().
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.5)
+    set(cuda_reason "CUDA ${CMAKE_CUDA_COMPILER_VERSION} was found, 12.5 is wanted")
+  else()
+    set(LVSA_HAVE_CUDA ON)
+    report(cuda "found ${CMAKE_CUDA_COMPILER_VERSION}, sm_90a")
+  endif()
+elseif(LVSA_CUDA)
+  set(cuda_reason "no nvcc on PATH or in CUDACXX")
+else()
+  set(cuda_reason "LVSA_CUDA=OFF")
+endif()
+if(NOT LVSA_HAVE_CUDA)
+  if(LVSA_CUDA STREQUAL ON)
+    message(FATAL_ERROR "lvsa: LVSA_CUDA=ON, but ${cuda_reason}; install CUDA 12.5 or newer, or "
+                        "leave LVSA_CUDA at AUTO")
+  endif()
+  report(cuda "off: ${cuda_reason}")
+endif()
+
 # Not used yet; the lines are there so that nobody has to guess.
-report(cuda "off: this version computes on the CPU")
 report(mpi "off: this version runs as one process")
 report(libav "off: this version writes no video files")
