@@ -16,6 +16,7 @@
  *         lvsa_plan_set_step(plan, step);
  *         ... lvsa_attention_run() with lvsa_plan_get_runs(plan) in every layer ...
  *     }
+ *     (On a GPU the runs need tiles as well, made once a rotation: see lvsa_tiles below.)
  *     lvsa_plan_free(&plan);
  *
  * Letters: B batch, T latent frames, P patches a frame, S tokens, H heads, D head size.
@@ -132,6 +133,26 @@ typedef enum lvsa_dtype { LVSA_F32 = 1, LVSA_F16 = 2, LVSA_BF16 = 3 } lvsa_dtype
 /* Where it runs; memory and stream belong to it. */
 typedef enum lvsa_device { LVSA_DEVICE_CPU = 0, LVSA_DEVICE_CUDA = 1 } lvsa_device;
 
+typedef struct lvsa_device_info {
+    size_t size;    /* sizeof(lvsa_device_info), set by the caller                            */
+    char name[192]; /* "NVIDIA H100 80GB HBM3, sm_90, driver for CUDA 13.0", "cpu, avx512"    */
+    int64_t memory; /* bytes: all of a GPU's; what a CPU's process can still get, 0: unknown  */
+} lvsa_device_info;
+
+/* Can the device be used, and what is it? A GPU needs the CUDA module, which is loaded at the first
+ * call that names it; it is the calling thread's current GPU. Fails with LVSA_ERR_UNSUPPORTED (no
+ * module, no driver, no GPU, a GPU that is no sm_90) or LVSA_ERR_DEVICE. Any thread. */
+LVSA_API lvsa_status lvsa_device_get_info(lvsa_device_info *out, lvsa_device device);
+
+/* Memory of a device, for programs without a compiler of its own. Free takes NULL and a pointer to
+ * NULL. Copy goes in any direction between the device and the program, after what was enqueued on
+ * the default stream, and is done when it returns. Synchronize waits for a stream (NULL: the
+ * default one). Fail with LVSA_ERR_MEMORY, LVSA_ERR_DEVICE, or as lvsa_device_get_info(). */
+LVSA_API lvsa_status lvsa_device_alloc(void **out, lvsa_device device, size_t bytes);
+LVSA_API void lvsa_device_free(void **memory, lvsa_device device);
+LVSA_API lvsa_status lvsa_device_copy(void *to, const void *from, size_t bytes, lvsa_device device);
+LVSA_API lvsa_status lvsa_device_synchronize(lvsa_device device, void *stream);
+
 /* What computes it. AUTO takes the environment's LVSA_BACKEND, and `native` without it. */
 typedef enum lvsa_backend {
     LVSA_BACKEND_AUTO = 0,
@@ -162,6 +183,12 @@ typedef struct lvsa_source {
     const lvsa_runs *runs; /* rows of this source each query frame attends to; NULL: all, for all */
 } lvsa_source;
 
+/* What a device's kernel wants to know of a call's runs, in the device's memory: which tiles of keys
+ * each block of query rows walks. They depend on the number of queries and on each source's rows and
+ * runs, and on nothing else: made once a pattern, they serve every layer, head count and data type.
+ * A denoising loop makes them for all rotations beforehand, so that a step only picks a pointer. */
+typedef struct lvsa_tiles lvsa_tiles;
+
 /* out[b,i,h] = sum over the kept j of all sources of softmax_j(scale * q[b,i,h] . k[b,j,g])
  * v[b,j,g] with g = h / (heads / kv_heads). Accumulated in fp32 (ref: fp64) whatever the storage.
  * A query that attends to nothing gets 0, and -INFINITY in lse. */
@@ -185,14 +212,23 @@ typedef struct lvsa_attention {
 
     lvsa_backend backend;
     lvsa_device device;
-    void *stream;          /* cudaStream_t; NULL on the CPU                   */
-    int threads;           /* CPU threads; 0: as many as OpenMP would take    */
-    void *workspace;       /* scratch, 64-byte aligned, of the call's device  */
-    size_t workspace_size; /* bytes; lvsa_attention_workspace() says how many */
+    void *stream;            /* cudaStream_t, NULL: the default one; NULL on the CPU    */
+    const lvsa_tiles *tiles; /* of these runs; a GPU needs them, the CPU takes NULL too */
+    int threads;             /* CPU threads; 0: as many as OpenMP would take            */
+    void *workspace;         /* scratch, 64-byte aligned, of the call's device          */
+    size_t workspace_size;   /* bytes; lvsa_attention_workspace() says how many         */
 } lvsa_attention;
 
-/* Bytes of scratch that lvsa_attention_run() needs for this call; may be 0. Reads no tensor.
- * Fails as lvsa_attention_run() would, so that "can it run?" is answered beforehand. */
+/* Makes the tiles of a call that is complete but for tiles and workspace, and gives them in *out;
+ * the caller frees them with lvsa_tiles_free() when nothing enqueued uses them any more. Allocates
+ * on the device and waits for a copy: not for the loop. Fails as lvsa_attention_run() would; *out
+ * is then NULL. */
+LVSA_API lvsa_status lvsa_tiles_create(lvsa_tiles **out, const lvsa_attention *call);
+LVSA_API void lvsa_tiles_free(lvsa_tiles **tiles);
+
+/* Bytes of scratch that lvsa_attention_run() needs for this call; may be 0. Reads no tensor, and
+ * needs no tiles. Fails as lvsa_attention_run() would, so that "can it run?" is answered
+ * beforehand. */
 LVSA_API lvsa_status lvsa_attention_workspace(size_t *bytes, const lvsa_attention *call);
 
 /* The kernel that would run this call, e.g. "attn_f32_avx512". Fails as lvsa_attention_run(). */
@@ -200,7 +236,7 @@ LVSA_API lvsa_status lvsa_attention_kernel(const char **name, const lvsa_attenti
 
 /* Computes the attention. Allocates nothing; on CUDA it only enqueues on the stream. Calls that
  * share no output and no workspace may run at once. Results don't depend on the number of threads.
- * Fails with LVSA_ERR_ARGUMENT, _SHAPE, _MEMORY (the workspace) or _UNSUPPORTED. */
+ * Fails with LVSA_ERR_ARGUMENT, _SHAPE, _MEMORY (the workspace), _UNSUPPORTED or _DEVICE. */
 LVSA_API lvsa_status lvsa_attention_run(const lvsa_attention *call);
 
 #ifdef __cplusplus

@@ -1,7 +1,11 @@
 /* version.c: what this library is and what it was built with. */
 #include <lvsa/lvsa_version.h>
 
+#include <pthread.h>
+#include <stdio.h>
+
 #include "base/cpu.h"
+#include "base/module.h"
 
 #ifdef LVSA_HAVE_OPENMP
 #define OPENMP_LINE LVSA_HAVE_OPENMP
@@ -17,16 +21,23 @@
 
 const char *lvsa_version(void) { return LVSA_VERSION_STRING; }
 
+static char info[8192];
+
+/* Looks for the CUDA module's file, and goes no further: waking a driver takes a second. */
+static void write_info(void)
+{
+    char path[4096];
+    bool found = lv_module_find(path, sizeof path, "cuda");
+    snprintf(info, sizeof info,
+             "cpu: %s\nopenmp: " OPENMP_LINE "\ncuda: %s%s\nmpi: off\nlibav: off\nonednn: "
+             ONEDNN_LINE "\n",
+             lv_cpu_isa_name(lv_cpu_find_isa()), found ? "module " : "off (no module)",
+             found ? path : "");
+}
+
 const char *lvsa_build_info(void)
 {
-    switch (lv_cpu_find_isa()) {
-#define INFO(isa)                                                                                  \
-    "cpu: " isa "\nopenmp: " OPENMP_LINE "\ncuda: off\nmpi: off\nlibav: off\nonednn: " ONEDNN_LINE \
-    "\n"
-    case LV_CPU_GENERIC: return INFO("generic");
-    case LV_CPU_AVX2: return INFO("avx2");
-    case LV_CPU_AVX512: return INFO("avx512");
-#undef INFO
-    }
-    return "";
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, write_info);
+    return info;
 }

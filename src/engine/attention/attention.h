@@ -12,6 +12,7 @@
 /* One kernel. A call that reaches it has been checked by lv_attn_choose(). */
 typedef struct lv_attn_kernel {
     const char *name;
+    bool needs_tiles; /* see lvsa_tiles_create() */
     /* Bytes of scratch for this call. */
     lvsa_status (*workspace)(size_t *bytes, const lvsa_attention *call);
     lvsa_status (*run)(const lvsa_attention *call);
@@ -20,6 +21,9 @@ typedef struct lv_attn_kernel {
 /* Can this call be computed, and by what? The only place where that is decided: checks the sizes,
  * strides and runs, then the device, the back end (or LVSA_BACKEND) and the processor. */
 lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *call);
+
+/* cuda/: the same for device cuda, once the call makes sense. Fails with LVSA_ERR_UNSUPPORTED. */
+lvsa_status lv_attn_choose_cuda(const lv_attn_kernel **out, const lvsa_attention *call);
 
 /* Query rows that attend to the same keys: P where some source has runs, otherwise all of them. */
 int64_t lv_attn_frame_rows(const lvsa_attention *call);

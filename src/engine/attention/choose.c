@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "engine/attention/attention.h"
+#include "engine/attention/tiles.h"
 
 static const char *const backend_names[] = {"auto", "native", "sdpa", "flashinfer", "ref"};
 enum { BACKENDS = sizeof backend_names / sizeof backend_names[0] };
@@ -169,12 +170,18 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
 
     lvsa_backend backend;
     LV_TRY(choose_backend(&backend, call));
-    if (call->device != LVSA_DEVICE_CPU)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "device cuda: this build computes on the CPU only; use device cpu");
+    if (call->device != LVSA_DEVICE_CPU && call->device != LVSA_DEVICE_CUDA)
+        return lv_fail(LVSA_ERR_ARGUMENT, "device %d: there is no such", (int)call->device);
+    const bool cpu = call->device == LVSA_DEVICE_CPU;
     switch (backend) {
-    case LVSA_BACKEND_REF: *out = &lv_attn_ref; return LVSA_OK;
-    case LVSA_BACKEND_NATIVE: return choose_native_cpu(out);
+    case LVSA_BACKEND_REF:
+        if (!cpu)
+            return lv_fail(LVSA_ERR_UNSUPPORTED,
+                           "back end ref computes on the CPU only; use device cpu");
+        *out = &lv_attn_ref;
+        return LVSA_OK;
+    case LVSA_BACKEND_NATIVE:
+        return cpu ? choose_native_cpu(out) : lv_attn_choose_cuda(out, call);
     default:
         return lv_fail(LVSA_ERR_UNSUPPORTED, "back end %s isn't in this build; use native",
                        lvsa_backend_name(backend));
@@ -211,5 +218,6 @@ lvsa_status lvsa_attention_run(const lvsa_attention *call)
                        call->workspace ? call->workspace_size : 0, kernel->name, bytes);
     if ((uintptr_t)call->workspace % 64 != 0)
         return lv_fail(LVSA_ERR_ARGUMENT, "the workspace is not aligned to 64 bytes");
+    LV_TRY(lv_tiles_check(call, kernel));
     return kernel->run(call);
 }

@@ -1,0 +1,207 @@
+/* attn_sm90.cuh: frame-sparse attention, Hopper (sm_90a), bf16 and f16, D = 64 and 128.
+ *
+ *   out[b,i,h] = sum over the kept j of softmax(q[b,i,h] . k[b,j,g] * scale) v[b,j,g]
+ *   lse[b,h,i] = log(sum over the same j of exp(q . k * scale))
+ *   A row that attends to nothing: out 0, lse -inf. q, out: [B, Sq, H, D]; k, v: up to three sources
+ *   [B, Sk, H_kv, D], read in place through strides; g = h / (H / H_kv).
+ *
+ * Work      one item: batch, head, block of 256 query rows (tile_table.h). Items in the order block,
+ *           head, batch: the CTAs at work at one time share a head's K and V in L2.
+ * Grid      one cluster of 2 CTAs a pair of SMs, persistent; cluster c takes items c, c + clusters,
+ *           .. (no counter to reset).
+ * CTA       384 threads: warp 0 loads Q and K, warp 2 loads V, warp 1 zeroes V past a ragged end
+ *           (load.cuh); two warpgroups of 64 rows compute (consume.cuh).
+ * Tiles     128 rows x 192 keys; each CTA loads half a tile and multicasts it to both. Runs of keys
+ *           that the same rows attend to are cut as if they were one: only a group's end is ragged.
+ * Shared    Q 128*D*2, K and V 2 stages of 192*D*2 each, barriers, 1 KiB to align: 226 KiB of 227 at
+ *           D = 128.
+ * Registers 24 a producer thread (spills, off the critical path); 240 a consumer: S 96, O 64, P 48
+ *           live, no spill in the loop.
+ * Bound by  power, then the registers' bandwidth: wgmma keeps its sums in registers and slows the
+ *           softmax about 2.7 times.
+ *
+ * Measured  H100 80GB HBM3, 700 W, driver 580.159.04, random normal bf16, D 128, median of 15; rates
+ *           over attended pairs. T 81, P 1560, 12 heads, 22 frames a query: 37.9 ms, 703 TFLOP/s (71 %
+ *           of 989); T 41: 702; T 121: 692; 40 heads: 692; P 1590, 16 heads, 300 rows of text: 703;
+ *           P 920, 32 / 8 heads: 697; dense T 21: 672-698. The tensor cores are at work in 83 % of
+ *           the cycles at about 1.56 GHz: the card is at its 700 W. D = 64: right, not tuned, 440.
+ * Lost      tiles of 128, 144, 160 and 176 keys; one wait for both products; PV before QK; row sums
+ *           as a second pass; boxes of 8 and 1 keys at the ends of runs; no rescale skip; no turns
+ *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys). The ladder
+ *           is in docs/SPEED.md.
+ *
+ * Traps     (1) Stage numbers, warpgroup number and the tile word must be known uniform (uniform()),
+ *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) ptxas moves the
+ *           wait for O above the softmax unless a branch stands between: the loop's second wait_v()
+ *           is there for that alone. (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 =
+ *           504 = 3 * 168; 32 + 2 * 240 waits for ever. (4) Any C75xx message of ptxas means that
+ *           products are serialised: the build fails on it (cmake/nvcc-strict.sh). */
+#pragma once
+#include "attn_sm90.h"
+#include "consume.cuh"
+#include "load.cuh"
+
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+namespace attn_sm90 {
+
+template <class T, int D>
+__global__ void __launch_bounds__(kThreads, 1) attn(const __grid_constant__ Args a)
+{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    extern __shared__ uint8_t raw[];
+    Shared<D> &s = *reinterpret_cast<Shared<D> *>((reinterpret_cast<uintptr_t>(raw) + 1023) &
+                                                  ~uintptr_t(1023));
+    const int rank = ptx::cluster_rank(), first = blockIdx.x / kCtas, step = gridDim.x / kCtas;
+    const int warp = (int)uniform(threadIdx.x >> 5);
+
+    if (threadIdx.x == 0) {
+        ptx::bar_init(ptx::addr(&s.q_full), 1);
+        ptx::bar_init(ptx::addr(&s.q_empty), 2);
+        for (int i = 0; i < kStages; i++) {
+            ptx::bar_init(ptx::addr(&s.k_full[i]), 1);
+            ptx::bar_init(ptx::addr(&s.k_empty[i]), 2 * kCtas);
+            ptx::bar_init(ptx::addr(&s.v_full[i]), 1);
+            ptx::bar_init(ptx::addr(&s.v_empty[i]), 2 * kCtas);
+            ptx::bar_init(ptx::addr(&s.v_ragged[i]), 1);
+        }
+        ptx::bar_init_done();
+    }
+    ptx::cluster_sync();
+    if (warp < 4) {
+        ptx::regs_give<kRegsLoad>();
+        if (warp == 0) {
+            if ((threadIdx.x & 31) == 0) load_qk<D>(a, s, rank, first, step);
+        } else if (warp == 1) {
+            sweep_v<D>(a, s, first, step);
+        } else if (warp == 2) {
+            if ((threadIdx.x & 31) == 0) load_v<D>(a, s, rank, first, step);
+        }
+        __syncwarp();
+    } else {
+        ptx::regs_take<kRegsCompute>();
+        consume<T, D>(a, s, rank, first, step);
+        __syncwarp();
+    }
+    ptx::cluster_sync(); /* the other CTA may still arrive at this one's barriers */
+#else
+    __trap(); /* a build for another architecture, which the launcher refuses */
+#endif
+}
+
+/* ---- host ------------------------------------------------------------------------------------ */
+
+typedef CUresult (*EncodeFn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
+                             const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
+                             const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
+                             CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+/* The driver's function, found through the runtime: nothing is linked to libcuda. */
+static inline EncodeFn encode_find()
+{
+    static const EncodeFn found = [] {
+        void *f = nullptr;
+        cudaDriverEntryPointQueryResult r;
+        const cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000,
+                                                               cudaEnableDefault, &r);
+        return e == cudaSuccess && r == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeFn>(f)
+                                                                    : nullptr;
+    }();
+    return found;
+}
+
+/* A [batch, rows, heads, d] tensor of 2-byte elements. */
+struct Tensor {
+    const void *data;
+    lvsa_strides strides;
+    int64_t batch, rows, heads, d;
+};
+
+/* Boxes of `box` rows by 64 of D; what lies past the last row reads as zero. */
+static inline bool map_make(CUtensorMap *map, CUtensorMapDataType type, const Tensor &t, int box)
+{
+    /* The stride of a dimension of one is never used, but has to be a legal one. */
+    const auto bytes = [&](int64_t stride, int64_t extent) {
+        return (cuuint64_t)(extent > 1 ? stride : t.d) * 2;
+    };
+    const cuuint64_t dim[4] = {(cuuint64_t)t.d, (cuuint64_t)t.rows, (cuuint64_t)t.heads,
+                               (cuuint64_t)t.batch};
+    const cuuint64_t stride[3] = {bytes(t.strides.token, t.rows), bytes(t.strides.head, t.heads),
+                                  bytes(t.strides.batch, t.batch)};
+    const cuuint32_t box4[4] = {64, (cuuint32_t)box, 1, 1}, one[4] = {1, 1, 1, 1};
+    return encode_find()(map, type, 4, const_cast<void *>(t.data), dim, stride, box4, one,
+                         CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+template <class T> static inline bool maps_make(Args *a, const lvsa_attention *c)
+{
+    const CUtensorMapDataType type = std::is_same<T, __half>::value
+                                         ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                         : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const Tensor q = {c->q, c->q_strides, c->batch, c->queries, c->heads, c->head_dim};
+    if (!map_make(&a->q, type, q, kRows)) return false;
+    for (int i = 0; i < c->sources; i++) {
+        const lvsa_source &s = c->source[i];
+        const Tensor k = {s.k, s.k_strides, c->batch, s.tokens, c->kv_heads, c->head_dim};
+        const Tensor v = {s.v, s.v_strides, c->batch, s.tokens, c->kv_heads, c->head_dim};
+        for (int b = 0; b < kBoxes && s.tokens > 0; b++) {
+            const int box = b == 0 ? kPart : 128 >> b;
+            if (!map_make(&a->k[i][b], type, k, box) || !map_make(&a->v[i][b], type, v, box))
+                return false;
+        }
+    }
+    return true;
+}
+
+template <class T, int D> const char *launch(const Args &a, cudaStream_t stream)
+{
+    const int shared = (int)sizeof(Shared<D>) + 1024;
+    int device = 0, sms = 0;
+    cudaError_t e = cudaGetDevice(&device);
+    if (e == cudaSuccess) e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device);
+    if (e == cudaSuccess)
+        e = cudaFuncSetAttribute(attn<T, D>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (e != cudaSuccess) return cudaGetErrorString(e);
+
+    cudaLaunchAttribute cluster = {};
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {kCtas, 1, 1};
+    cudaLaunchConfig_t cfg = {};
+    cfg.gridDim = dim3((unsigned)(sms / kCtas * kCtas));
+    cfg.blockDim = dim3(kThreads);
+    cfg.dynamicSmemBytes = (size_t)shared;
+    cfg.stream = stream;
+    cfg.attrs = &cluster;
+    cfg.numAttrs = 1;
+    e = cudaLaunchKernelEx(&cfg, attn<T, D>, a);
+    return e == cudaSuccess ? nullptr : cudaGetErrorString(e);
+}
+
+template <class T> const char *run(const lvsa_attention *c, const void *tiles)
+{
+    Args a = {};
+    if (!encode_find()) return "the driver has no cuTensorMapEncodeTiled (CUDA 12.0)";
+    if (!maps_make<T>(&a, c)) return "the driver refuses a tensor map of these sizes and strides";
+    a.n_blocks = (int)((c->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK);
+    a.blocks = static_cast<const lv_tile_block *>(tiles);
+    a.runs = reinterpret_cast<const lv_tile_run *>(a.blocks + a.n_blocks);
+    a.rows = (int)c->queries;
+    a.heads = (int)c->heads;
+    a.group = (int)(c->heads / c->kv_heads);
+    a.batch = (int)c->batch;
+    a.out = c->out;
+    a.out_batch = c->out_strides.batch;
+    a.out_token = c->out_strides.token;
+    a.out_head = c->out_strides.head;
+    a.lse = c->lse;
+    const double scale = c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
+    a.scale_log2 = (float)scale * 1.44269504f;
+    const cudaStream_t stream = static_cast<cudaStream_t>(c->stream);
+    return c->head_dim == 128 ? launch<T, 128>(a, stream) : launch<T, 64>(a, stream);
+}
+
+} /* namespace attn_sm90 */

@@ -1,0 +1,110 @@
+/* common.cuh: what all warps of the attention kernel share: sizes, arguments, shared memory, and
+ * the walk over work and tiles. The kernel's card is in attn_sm90.cuh. */
+#pragma once
+#include "ptx.cuh"
+#include "engine/attention/cuda/tile_table.h"
+
+#include <cstring>
+
+namespace attn_sm90 {
+
+constexpr int kCtas = 2;             /* of a cluster; they share every tile of K and V           */
+constexpr int kRows = 128;           /* query rows of a CTA: two consumer warpgroups of 64       */
+constexpr int kTile = 192;           /* keys of a tile                                           */
+constexpr int kPart = kTile / kCtas; /* what one CTA loads of it                                 */
+constexpr int kStages = 2;
+constexpr int kThreads = 384;
+constexpr int kBoxes = 8;            /* copy boxes of a source: kPart keys; 64, 32, .. 1         */
+constexpr int kRegsLoad = 24, kRegsCompute = 240;
+static_assert(kCtas * kRows == LV_TILE_BLOCK, "a block is a cluster's rows");
+static_assert(kRegsLoad + 2 * kRegsCompute <= 65536 / kThreads / 8 * 8 * 3,
+              "setmaxnreg shares out what the launch took");
+static_assert(kPart % 8 == 0 && kPart < 128 && kTile <= 256,
+              "swizzle atoms; box sizes; the tile word's 8 bits");
+static_assert(sizeof(lv_tile_run) == 16, "Tiles::get() reads 16 bytes");
+
+struct Args {
+    CUtensorMap q, k[LVSA_MAX_SOURCES][kBoxes], v[LVSA_MAX_SOURCES][kBoxes];
+    void *out;
+    int64_t out_batch, out_token, out_head; /* strides in elements */
+    float *lse;
+    const lv_tile_block *blocks;
+    const lv_tile_run *runs;
+    int n_blocks, heads, group, batch, rows; /* group: query heads a key head */
+    float scale_log2;                        /* scale / ln 2: the kernel works in powers of two */
+};
+
+template <int D> struct Shared {
+    alignas(1024) uint8_t q[kRows * D * 2]; /* [D / 64][rows][64], 128-byte swizzle; so k and v */
+    alignas(1024) uint8_t k[kStages][kTile * D * 2];
+    alignas(1024) uint8_t v[kStages][kTile * D * 2];
+    alignas(8) uint64_t q_full, q_empty;
+    uint64_t k_full[kStages], k_empty[kStages], v_full[kStages], v_empty[kStages];
+    uint64_t v_ragged[kStages]; /* V has landed; rows past the end are still to be zeroed */
+    uint32_t info[kStages];     /* of the tile of K in the stage */
+};
+static_assert(sizeof(Shared<128>) + 1024 <= 227 * 1024, "shared memory of an H100 SM");
+
+/* ---- what a tile's consumers must know, in a word ------------------------------------------- */
+
+__device__ __forceinline__ uint32_t info_make(int valid, int first_row, int last_row, bool last)
+{
+    return (uint32_t)(valid - 1) | (uint32_t)first_row << 8 | (uint32_t)last_row << 16 |
+           (uint32_t)last << 24;
+}
+
+__device__ __forceinline__ int info_valid(uint32_t i) { return (int)(i & 255) + 1; }
+__device__ __forceinline__ int row_first(uint32_t i) { return (int)(i >> 8 & 255); }
+__device__ __forceinline__ int row_last(uint32_t i) { return (int)(i >> 16 & 255); }
+__device__ __forceinline__ bool info_last(uint32_t i) { return i >> 24 != 0; }
+
+/* The same value in every lane of the warp, and known to be so: descriptors and branches stay in
+ * uniform registers. */
+__device__ __forceinline__ uint32_t uniform(uint32_t x) { return __reduce_max_sync(~0u, x); }
+
+/* ---- work and tiles, walked alike by all who load and zero ---------------------------------- */
+
+struct Item {
+    int block, head, batch;
+};
+
+__device__ __forceinline__ Item item_of(const Args &a, int w)
+{
+    const int bh = w / a.n_blocks;
+    return {w - bh * a.n_blocks, bh % a.heads, bh / a.heads};
+}
+
+/* The tiles of a block: kTile keys at a time through each group of runs. */
+struct Tiles {
+    const lv_tile_run *run;
+    lv_tile_run r; /* *run                                        */
+    int left, at;  /* runs after this one; its keys already taken */
+
+    __device__ __forceinline__ static lv_tile_run get(const lv_tile_run *p)
+    {
+        const int4 x = __ldg(reinterpret_cast<const int4 *>(p));
+        lv_tile_run r;
+        memcpy(&r, &x, sizeof r);
+        return r;
+    }
+    __device__ __forceinline__ Tiles(const Args &a, const lv_tile_block &b)
+        : run(a.runs + b.run), left(b.runs - 1), at(0)
+    {
+        r = get(run);
+    }
+    __device__ __forceinline__ int valid() const { return min(kTile, r.rest - at); }
+    __device__ __forceinline__ bool last() const { return r.last && r.rest - at <= kTile; }
+    __device__ __forceinline__ bool next()
+    {
+        at += valid();
+        while (at >= r.count) {
+            if (left == 0) return false;
+            at -= r.count;
+            left--;
+            r = get(++run);
+        }
+        return true;
+    }
+};
+
+} /* namespace attn_sm90 */

@@ -1,0 +1,147 @@
+/* softmax.cuh: from scores to weights and from sums to the output, in registers; see attn_sm90.cuh.
+ *
+ * A thread holds rows r and r + 8 of its warp's 16; of 8 columns, four lanes hold two each:
+ * x[4j], x[4j+1] are row r, columns 8j + 2 (lane & 3) and the next; x[4j+2], x[4j+3] the same of
+ * row r + 8. */
+#pragma once
+#include "common.cuh"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+namespace attn_sm90 {
+
+template <class T> __device__ __forceinline__ uint32_t pack(float lo, float hi);
+
+template <> __device__ __forceinline__ uint32_t pack<__nv_bfloat16>(float lo, float hi)
+{
+    uint32_t r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+    return r;
+}
+
+template <> __device__ __forceinline__ uint32_t pack<__half>(float lo, float hi)
+{
+    uint32_t r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+    return r;
+}
+
+/* Of two rows: m the maximum so far times scale, l the sum so far, a the factor that brings older
+ * sums to the new m. */
+struct Rows {
+    float m0, m1, l0, l1, a0, a1;
+};
+
+/* Row r keeps its first n0 keys, row r + 8 its first n1. */
+__device__ __forceinline__ void mask(float (&x)[kTile / 2], int n0, int n1)
+{
+#pragma unroll
+    for (int j = 0; j < kTile / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            const int col = j * 8 + (int)(threadIdx.x & 3) * 2 + e;
+            if (col >= n0) x[j * 4 + e] = -INFINITY;
+            if (col >= n1) x[j * 4 + 2 + e] = -INFINITY;
+        }
+}
+
+/* Scores to weights in place. kEmpty: a row may have seen no key yet, so its maximum may be -inf. */
+template <bool kEmpty>
+__device__ __forceinline__ void softmax(float (&x)[kTile / 2], Rows &r, float scale)
+{
+    float y0 = x[0], y1 = x[2], z0 = x[1], z1 = x[3];
+#pragma unroll
+    for (int j = 0; j < kTile / 8; j++) {
+        y0 = fmaxf(y0, x[j * 4]);
+        z0 = fmaxf(z0, x[j * 4 + 1]);
+        y1 = fmaxf(y1, x[j * 4 + 2]);
+        z1 = fmaxf(z1, x[j * 4 + 3]);
+    }
+    y0 = fmaxf(y0, z0);
+    y1 = fmaxf(y1, z1);
+    y0 = fmaxf(y0, __shfl_xor_sync(~0u, y0, 1));
+    y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 1));
+    y0 = fmaxf(y0, __shfl_xor_sync(~0u, y0, 2));
+    y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 2));
+    y0 = fmaxf(r.m0, y0 * scale);
+    y1 = fmaxf(r.m1, y1 * scale);
+    const float n0 = kEmpty && y0 == -INFINITY ? 0.f : y0;
+    const float n1 = kEmpty && y1 == -INFINITY ? 0.f : y1;
+    r.a0 = ptx::exp2_approx(r.m0 - n0); /* exactly 1 where the maximum stays */
+    r.a1 = ptx::exp2_approx(r.m1 - n1);
+    r.m0 = y0;
+    r.m1 = y1;
+    r.l0 *= r.a0;
+    r.l1 *= r.a1;
+#pragma unroll
+    for (int j = 0; j < kTile / 8; j++) {
+        x[j * 4] = ptx::exp2_approx(fmaf(x[j * 4], scale, -n0));
+        x[j * 4 + 1] = ptx::exp2_approx(fmaf(x[j * 4 + 1], scale, -n0));
+        x[j * 4 + 2] = ptx::exp2_approx(fmaf(x[j * 4 + 2], scale, -n1));
+        x[j * 4 + 3] = ptx::exp2_approx(fmaf(x[j * 4 + 3], scale, -n1));
+        r.l0 += x[j * 4] + x[j * 4 + 1];
+        r.l1 += x[j * 4 + 2] + x[j * 4 + 3];
+    }
+}
+
+/* O times a, unless that changes nothing in the whole warp. */
+template <int kCount> __device__ __forceinline__ void rescale(float (&o)[kCount], const Rows &r)
+{
+    if (__all_sync(~0u, r.a0 == 1.f && r.a1 == 1.f)) return;
+#pragma unroll
+    for (int i = 0; i < kCount; i++) o[i] *= i & 2 ? r.a1 : r.a0;
+}
+
+/* Four words a lane, of four lanes: transposed, so that each lane's lie side by side in memory. */
+__device__ __forceinline__ void transpose4(uint32_t (&y)[4], int quad)
+{
+#pragma unroll
+    for (int b = 1; b < 4; b *= 2)
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (j & b) continue;
+            const uint32_t got = __shfl_xor_sync(~0u, quad & b ? y[j] : y[j + b], b);
+            if (quad & b) y[j] = got;
+            else y[j + b] = got;
+        }
+}
+
+/* O / l and the log-sum to memory: rows row0 and row0 + 8. */
+template <class T, int D>
+__device__ __forceinline__ void store(const Args &a, const Item &it, int row0, float (&o)[D / 2],
+                                      Rows &r)
+{
+    r.l0 += __shfl_xor_sync(~0u, r.l0, 1);
+    r.l1 += __shfl_xor_sync(~0u, r.l1, 1);
+    r.l0 += __shfl_xor_sync(~0u, r.l0, 2);
+    r.l1 += __shfl_xor_sync(~0u, r.l1, 2);
+    const float i0 = r.l0 == 0.f ? 0.f : 1.f / r.l0, i1 = r.l1 == 0.f ? 0.f : 1.f / r.l1;
+    const int quad = threadIdx.x & 3;
+    if (a.lse && quad == 0) {
+        float *lse = a.lse + ((int64_t)it.batch * a.heads + it.head) * a.rows;
+        if (row0 < a.rows) lse[row0] = (r.m0 + __log2f(r.l0)) * 0.69314718f;
+        if (row0 + 8 < a.rows) lse[row0 + 8] = (r.m1 + __log2f(r.l1)) * 0.69314718f;
+    }
+    T *out = static_cast<T *>(a.out) + it.batch * a.out_batch + it.head * a.out_head + quad * 8;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int row = row0 + 8 * half;
+        const float f = half ? i1 : i0;
+#pragma unroll
+        for (int g = 0; g < D / 32; g++) { /* 32 columns */
+            uint32_t y[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const int i = (g * 4 + j) * 4 + half * 2;
+                y[j] = pack<T>(o[i] * f, o[i + 1] * f);
+            }
+            transpose4(y, quad);
+            if (row < a.rows)
+                *reinterpret_cast<uint4 *>(out + row * a.out_token + g * 32) =
+                    make_uint4(y[0], y[1], y[2], y[3]);
+        }
+    }
+}
+
+} /* namespace attn_sm90 */

@@ -1,0 +1,109 @@
+/* wgmma.cuh: the tensor cores' asynchronous products, as one warpgroup (128 threads) issues them.
+ *
+ *     wgmma_qk(T(), d, a, b, acc)  d [64 x 192] (+)= A [64 x 16] B [192 x 16]^T, both in shared
+ *                                  memory, both with 16 elements side by side; adds where acc
+ *     wgmma_pv(T(), d, p, b)       d [64 x D] += P [64 x 16] B [16 x D], P in registers, B in shared
+ *                                  memory with D side by side
+ *
+ * T is __nv_bfloat16 or __half. d, and p, may not be touched between the fence before the product
+ * and the wait after it. */
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cstdint>
+
+namespace ptx {
+
+/* Shared-memory operand, 128-byte swizzle; byte strides between 64-column halves and between groups
+ * of 8 rows. */
+__device__ __forceinline__ uint64_t desc(uint32_t address, uint32_t halves, uint32_t groups)
+{
+    return (uint64_t)1 << 62 | (uint64_t)(groups >> 4) << 32 | (uint64_t)(halves >> 4) << 16 |
+           (address & 0x3ffff) >> 4;
+}
+
+__device__ __forceinline__ void wgmma_fence(void)
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void wgmma_commit(void)
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+/* Waits until at most kLeft groups are in flight. */
+template <int kLeft> __device__ __forceinline__ void wgmma_wait(void)
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
+}
+
+/* Ties an accumulator to this point of the program, so that nothing that reads it moves above a
+ * wait. */
+template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; i++) asm volatile("" : "+f"(x[i])::"memory");
+}
+
+} /* namespace ptx */
+
+/* The operands: registers by number, and the array elements behind them. */
+#define REGS_32                                                                                    \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                       \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define REGS_64                                                                                    \
+    REGS_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
+            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define REGS_96                                                                                    \
+    REGS_64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "   \
+            "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+
+#define SUMS_8(d, i)                                                                               \
+    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]),    \
+        "+f"(d[i + 6]), "+f"(d[i + 7])
+#define SUMS_32(d, i) SUMS_8(d, i), SUMS_8(d, i + 8), SUMS_8(d, i + 16), SUMS_8(d, i + 24)
+
+#define WGMMA_QK(type, name)                                                                       \
+    __device__ __forceinline__ void wgmma_qk(type, float(&d)[96], uint64_t a, uint64_t b, int acc) \
+    {                                                                                              \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %98, 0;\n"                                    \
+                     "wgmma.mma_async.sync.aligned.m64n192k16.f32." name "." name " {" REGS_96     \
+                     "}, %96, %97, p, 1, 1, 0, 0; }\n"                                             \
+                     : SUMS_32(d, 0), SUMS_32(d, 32), SUMS_32(d, 64)                               \
+                     : "l"(a), "l"(b), "r"(acc));                                                  \
+    }
+
+#define WGMMA_PV_64(type, name)                                                                    \
+    __device__ __forceinline__ void wgmma_pv(type, float(&d)[32], const uint32_t *p, uint64_t b)   \
+    {                                                                                              \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." name "." name " {" REGS_32      \
+                     "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"                                 \
+                     : SUMS_32(d, 0)                                                               \
+                     : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));                        \
+    }
+
+#define WGMMA_PV_128(type, name)                                                                   \
+    __device__ __forceinline__ void wgmma_pv(type, float(&d)[64], const uint32_t *p, uint64_t b)   \
+    {                                                                                              \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." name "." name " {" REGS_64     \
+                     "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;\n"                                 \
+                     : SUMS_32(d, 0), SUMS_32(d, 32)                                               \
+                     : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));                        \
+    }
+
+WGMMA_QK(__nv_bfloat16, "bf16")
+WGMMA_QK(__half, "f16")
+WGMMA_PV_64(__nv_bfloat16, "bf16")
+WGMMA_PV_64(__half, "f16")
+WGMMA_PV_128(__nv_bfloat16, "bf16")
+WGMMA_PV_128(__half, "f16")
+
+#undef WGMMA_QK
+#undef WGMMA_PV_64
+#undef WGMMA_PV_128
+#undef SUMS_32
+#undef SUMS_8
+#undef REGS_96
+#undef REGS_64
+#undef REGS_32

@@ -1,0 +1,51 @@
+/* module.cu: the module's side: memory, and the table of all that it offers. */
+#include "engine/runtime/cuda/module.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+
+#include "engine/attention/cuda/sm90/attn_sm90.h"
+
+static const char *text(cudaError_t e) { return e == cudaSuccess ? nullptr : cudaGetErrorString(e); }
+
+static const char *get_gpu(lv_cuda_gpu *out)
+{
+    int count = 0, device = 0;
+    cudaDeviceProp p;
+    *out = {};
+    cudaError_t e = cudaDriverGetVersion(&out->driver);
+    if (e == cudaSuccess && out->driver == 0) return "no NVIDIA driver is installed";
+    if (e == cudaSuccess) e = cudaGetDeviceCount(&count);
+    if (e == cudaErrorInsufficientDriver)
+        return "the NVIDIA driver is older than the module's CUDA; update it";
+    if (e == cudaErrorNoDevice || (e == cudaSuccess && count == 0)) return "there is no NVIDIA GPU";
+    if (e == cudaSuccess) e = cudaGetDevice(&device);
+    if (e == cudaSuccess) e = cudaGetDeviceProperties(&p, device);
+    if (e != cudaSuccess) return text(e);
+    snprintf(out->name, sizeof out->name, "%s", p.name);
+    out->major = p.major, out->minor = p.minor;
+    out->memory = (int64_t)p.totalGlobalMem;
+    return nullptr;
+}
+
+static const char *allocate(void **out, size_t bytes) { return text(cudaMalloc(out, bytes)); }
+static const char *release(void *memory) { return text(cudaFree(memory)); }
+
+static const char *copy(void *to, const void *from, size_t bytes)
+{
+    cudaError_t e = cudaMemcpy(to, from, bytes, cudaMemcpyDefault);
+    /* A small copy from ordinary memory may still be under way when the call returns. */
+    return text(e == cudaSuccess ? cudaStreamSynchronize(cudaStreamLegacy) : e);
+}
+
+static const char *synchronize(void *stream)
+{
+    return text(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
+}
+
+static const lv_cuda_table table = {
+    LV_CUDA_ABI, sizeof(lv_cuda_table), sizeof(lvsa_attention), get_gpu,           allocate,
+    release,     copy,                  synchronize,            lv_attn_bf16_sm90, lv_attn_f16_sm90};
+
+extern "C" LVSA_API const lv_cuda_table *lv_cuda_module_table(void) { return &table; }

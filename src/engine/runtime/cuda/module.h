@@ -1,0 +1,58 @@
+/* module.h: the CUDA module, liblvsa_cuda.so.<major version>: all that a CUDA compiler makes. The
+ * library links neither to it nor to CUDA; it loads the module when a program asks for device cuda.
+ *
+ * Also read by the module (CUDA C++). */
+#ifndef LV_ENGINE_RUNTIME_CUDA_MODULE_H
+#define LV_ENGINE_RUNTIME_CUDA_MODULE_H
+
+#include <stdint.h>
+
+#include <lvsa/lvsa_attention.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counts the changes of lv_cuda_table and of what its functions take. */
+enum { LV_CUDA_ABI = 1 };
+
+/* The calling thread's current GPU. */
+typedef struct lv_cuda_gpu {
+    char name[128];
+    int major, minor; /* compute capability: 9, 0 is sm_90   */
+    int driver;       /* CUDA version it offers: 13000 is 13.0 */
+    int64_t memory;   /* bytes                               */
+} lv_cuda_gpu;
+
+/* What the module gives. Every function returns NULL, or a static text that says what failed. */
+typedef struct lv_cuda_table {
+    uint32_t abi;            /* LV_CUDA_ABI, sizeof(lv_cuda_table) and sizeof(lvsa_attention) as */
+    uint32_t size;           /* the module was compiled with: all three have to be the library's */
+    uint32_t attention_size;
+
+    const char *(*get_gpu)(lv_cuda_gpu *out);
+    const char *(*allocate)(void **out, size_t bytes); /* 256-byte aligned             */
+    const char *(*release)(void *memory);
+    const char *(*copy)(void *to, const void *from, size_t bytes); /* any direction; waits */
+    const char *(*synchronize)(void *stream);
+
+    /* `tiles`: in device memory, a lv_tile_table's blocks and right behind them its runs. */
+    const char *(*attn_bf16_sm90)(const lvsa_attention *call, const void *tiles);
+    const char *(*attn_f16_sm90)(const lvsa_attention *call, const void *tiles);
+} lv_cuda_table;
+
+/* What the module exports, and nothing else. */
+#define LV_CUDA_SYMBOL "lv_cuda_module_table"
+LVSA_API const lv_cuda_table *lv_cuda_module_table(void);
+
+/* Loads the module at the first call. Fails with LVSA_ERR_UNSUPPORTED: there is no module, or it is
+ * of another build, or no driver, or no GPU that the module's code was made for. Any thread. */
+lvsa_status lv_cuda_get_table(const lv_cuda_table **out);
+
+/* A table function's result as a status and a sentence. */
+lvsa_status lv_cuda_check(const char *failure, const char *what);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
