@@ -44,7 +44,9 @@ endif()
 
 add_library(lvsa_features INTERFACE)         # what the library is built with
 add_library(lvsa_program_features INTERFACE) # what the program needs besides
-set(LVSA_LINK_LIBRARIES m ${CMAKE_DL_LIBS}) # by name, so that the installed package files hold on other machines
+# What is linked, by name: for the installed package files, which hold on other machines.
+set(LVSA_LINK_LIBRARIES m ${CMAKE_DL_LIBS})
+target_link_libraries(lvsa_features INTERFACE m ${CMAKE_DL_LIBS})
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.10)
