@@ -1,5 +1,6 @@
 /* test_vae.c: how decoding goes: memory that doesn't grow with the video, frames as they come,
  * files that aren't right. What is decoded is compared in golden/test_vae_golden.c. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +150,6 @@ static void the_beginning_stays(void **state)
     for (int i = 0; i < 2; i++) {
         kept = whole;
         CHECK_OK(decode(vae, 7, &tilings[i]));
-        /* The same sequence, other strides: every channel is a multiple of MOST_T frames apart. */
         kept = part;
         CHECK_OK(decode(vae, 3, &tilings[i]));
         assert_int_equal(frames, SHORT);
@@ -190,6 +190,21 @@ static void misfits_are_refused(void **state)
         CHECK_FAILS(decode(vae, 1, &bad[i]), LVSA_ERR_ARGUMENT, "VAE tiles of");
         CHECK_FAILS(lv_vae_measure(&bytes, vae, Y, X, &bad[i]), LVSA_ERR_ARGUMENT, "VAE tiles of");
     }
+    lv_vae_close(&vae);
+}
+
+/* A NaN is no black frame. Those before it are handed on. */
+static void nans_are_told(void **state)
+{
+    (void)state;
+    const lv_frame_sink sink = {.call = on_frame, .user = &frames};
+    lv_vae *vae;
+    CHECK_OK(lv_vae_open(&vae, device, TINY));
+    lv_tensor z = make_latents(2);
+    latents[Y * X + 5] = NAN; /* channel 0, latent frame 1 */
+    frames = 0;
+    CHECK_FAILS(lv_vae_decode(vae, z, NULL, &sink), LVSA_ERR_NUMBER, "frame 1: the VAE gave a NaN");
+    assert_int_equal(frames, 1);
     lv_vae_close(&vae);
 }
 
@@ -300,6 +315,7 @@ int main(void)
         cmocka_unit_test(the_beginning_stays),
         cmocka_unit_test(a_sink_may_stop),
         cmocka_unit_test(misfits_are_refused),
+        cmocka_unit_test(nans_are_told),
         cmocka_unit_test(configurations),
         cmocka_unit_test(tensors_that_are_missing_or_not_known),
     };

@@ -188,16 +188,19 @@ static lvsa_status decode_step(decoding *d, int64_t t)
 }
 
 /* Clamps a frame, and makes bytes of it as diffusers' export_to_video() does: it cuts what comes
- * after the point. */
-static void finish_frame(uint8_t *rgb, float *values, int64_t count)
+ * after the point. False where a number is none. */
+static bool finish_frame(uint8_t *rgb, float *values, int64_t count)
 {
+    int nans = 0;
     for (int64_t i = 0; i < count; i++) {
         float v = values[i];
-        v = v > -1.0f ? v : -1.0f; /* NaN too */
+        nans |= v != v;
+        v = v > -1.0f ? v : -1.0f;
         v = v < 1.0f ? v : 1.0f;
         values[i] = v;
         rgb[i] = (uint8_t)((v * 0.5f + 0.5f) * 255.0f);
     }
+    return nans == 0;
 }
 
 static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
@@ -207,8 +210,12 @@ static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
     for (int64_t i = 0; i < frames; i++) {
         LV_TRY(device->download(device, d->values, lv_tensor_rows(d->picture, i, 1).data,
                                 (size_t)count * sizeof *d->values));
-        finish_frame(d->rgb, d->values, count);
-        const lv_frame frame = {.index = t ? 1 + k * (t - 1) + i : 0,
+        const int64_t index = t ? 1 + k * (t - 1) + i : 0;
+        if (!finish_frame(d->rgb, d->values, count))
+            return lv_fail(LVSA_ERR_NUMBER,
+                           "frame %lld: the VAE gave a NaN; its weights or the latents are damaged",
+                           (long long)index);
+        const lv_frame frame = {.index = index,
                                 .height = d->picture.shape[1],
                                 .width = d->picture.shape[2],
                                 .values = d->values,

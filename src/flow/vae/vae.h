@@ -32,7 +32,8 @@ typedef struct lv_frame_sink {
 /* Pictures larger than a tile are decoded in overlapping squares of `size` latents, one every
  * `stride`, blended where they overlap. That changes the picture a little (diffusers'
  * enable_tiling() gives the same one) and needs less scratch, but every tile remembers its own
- * past: (size / stride)^2 of what the picture's is. size 0: no tiles. */
+ * past: (size / stride)^2 of what the picture's is. Wan 2.1 at 480 x 832 in tiles of 32, one every
+ * 24, takes 6.5 GB instead of 4.8. size 0: no tiles. */
 typedef struct lv_vae_tiling {
     int64_t size, stride;
 } lv_vae_tiling;
@@ -56,7 +57,7 @@ lvsa_status lv_vae_measure(size_t *bytes, lv_vae *vae, int64_t height, int64_t w
 
 /* Decodes z f32 [C, T, Y, X], of the device, as the denoiser leaves it. `tiling` may be NULL.
  * Fails with LVSA_ERR_SHAPE (latents of another model), LVSA_ERR_ARGUMENT (tiles that don't cover
- * the picture), LVSA_ERR_MEMORY, or what the sink says. */
+ * the picture), LVSA_ERR_MEMORY, LVSA_ERR_NUMBER (a NaN), or what the sink says. */
 lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
                           const lv_frame_sink *sink);
 
