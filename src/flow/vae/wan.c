@@ -350,8 +350,21 @@ static lvsa_status run_attention(const pass *p, lv_tensor x)
                             lv_tensor_rows(a->qkv_bias.t, i * width, width), LV_LINEAR));
     }
     out = n;
-    LV_TRY(lv_op_attention_biased(p->e, out, part[0], part[1], part[2], none, 1,
-                                  1.0f / sqrtf((float)width)));
+    const lvsa_strides s = {.batch = points * width, .token = width, .head = width};
+    lvsa_attention call = {.batch = 1,
+                           .queries = points,
+                           .heads = 1,
+                           .kv_heads = 1,
+                           .head_dim = width,
+                           .q = part[0].data,
+                           .q_strides = s,
+                           .out = out.data,
+                           .out_strides = s,
+                           .sources = 1,
+                           .backend = LVSA_BACKEND_NATIVE};
+    call.source[0] = (lvsa_source){
+        .k = part[1].data, .v = part[2].data, .k_strides = s, .v_strides = s, .tokens = points};
+    LV_TRY(lv_op_attention(p->e, &call));
     LV_TRY(lv_op_linear_add(p->e, rows, out, lv_tensor_matrix(a->project.t, width, width),
                             a->project_bias.t, none));
     lv_arena_release(&p->e->arena, mark);
