@@ -55,16 +55,19 @@ static int find_fitting(const lvsa_forecast *f, lvsa_pipeline *pipeline, const l
     return 1;
 }
 
+void forecast_note(const lvsa_forecast *f)
+{
+    char needed[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT];
+    note(TALK_NORMAL, "needs %s of memory%s%s", forecast_bytes(needed, f->needed),
+         f->available ? ", the machine has " : "",
+         f->available ? forecast_bytes(left, f->available) : "");
+}
+
 exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline, const lvsa_job *job)
 {
     char needed[FORECAST_BYTES_TEXT], text[FORECAST_BYTES_TEXT], denoise[FORECAST_BYTES_TEXT],
         decode[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT], way[128];
-    forecast_bytes(needed, f->needed), forecast_bytes(left, f->available);
-    if (f->available == 0 || f->needed <= f->available) {
-        note(TALK_NORMAL, "needs %s of memory%s%s", needed,
-             f->available ? ", the machine has " : "", f->available ? left : "");
-        return CODE_DONE;
-    }
+    if (f->available == 0 || f->needed <= f->available) return CODE_DONE;
     const int frames = f->text > f->available ? 0 : find_fitting(f, pipeline, job);
     if (frames > 0) snprintf(way, sizeof way, "--num-frames %d would fit", frames);
     else if (f->text > f->available)
@@ -74,6 +77,7 @@ exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline, const 
         CODE_MEMORY,
         "%d frames of %dx%d need %s of memory (text %s, denoising %s, decoding %s), and "
         "the machine has %s left; %s",
-        f->frames, f->width, f->height, needed, forecast_bytes(text, f->text),
-        forecast_bytes(denoise, f->denoise), forecast_bytes(decode, f->decode), left, way);
+        f->frames, f->width, f->height, forecast_bytes(needed, f->needed),
+        forecast_bytes(text, f->text), forecast_bytes(denoise, f->denoise),
+        forecast_bytes(decode, f->decode), forecast_bytes(left, f->available), way);
 }

@@ -11,7 +11,10 @@ const char *forecast_bytes(char text[FORECAST_BYTES_TEXT], int64_t bytes);
 /* On stdout, as part of a table. */
 void forecast_print(const lvsa_forecast *f, int fps);
 
-/* CODE_MEMORY for a job that doesn't fit, with the numbers and what would; a note otherwise. */
+/* In a line of talk. */
+void forecast_note(const lvsa_forecast *f);
+
+/* CODE_MEMORY for a job that doesn't fit, with the numbers and what would. */
 exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline, const lvsa_job *job);
 
 #endif

@@ -103,12 +103,13 @@ static void on_signal(int number)
     errno = before;
 }
 
-static void catch_signals(void (*handler)(int))
+/* But for a signal that whoever started the program has had ignored. */
+static void catch_signal(int number)
 {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
 }
 
 /* ---- one run --------------------------------------------------------------------------------- */
@@ -247,7 +248,19 @@ static exit_code prepare(run *r)
     TRY(complain_status(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
     TRY(make_plan(r));
     if (s->file.dry_run.value) forecast_print(&r->forecast, job_fps(&s->job, r->pipeline));
+    else forecast_note(&r->forecast);
     return forecast_check(&r->forecast, r->pipeline, &r->job);
+}
+
+static void describe(const run *r)
+{
+    const lvsa_job *j = &r->job;
+    const lvsa_forecast *f = &r->forecast;
+    note(TALK_VERBOSE, "%d frames of %dx%d at %d a second, %d steps, guidance %g, into %s",
+         f->frames, f->width, f->height, job_fps(&r->s->job, r->pipeline), j->steps, j->guidance,
+         r->path);
+    if (j->flow_shift > 0.0) note(TALK_VERBOSE, "flow shift %g", j->flow_shift);
+    if (j->negative_prompt) note(TALK_VERBOSE, "away from: %s", j->negative_prompt);
 }
 
 /* ---- and it ---------------------------------------------------------------------------------- */
@@ -271,7 +284,9 @@ static exit_code generate(run *r)
     r->job.on_frame = on_frame;
     r->job.on_message = on_message;
     r->progress = progress_begin();
-    catch_signals(on_signal);
+    describe(r);
+    catch_signal(SIGINT);
+    catch_signal(SIGTERM);
     lvsa_status status = lvsa_generate(r->pipeline, &r->job);
     progress_clear(&r->progress);
     if (status != LVSA_OK) return explain(r, status);
@@ -287,7 +302,6 @@ static exit_code run_generate(const void *settings)
     if (code == CODE_DONE && !r.s->file.dry_run.value) {
         code = open_video(&r);
         if (code == CODE_DONE) code = generate(&r);
-        catch_signals(SIG_DFL);
     }
     lvsa_video_abort(&r.video);
     lvsa_plan_free(&r.plan);

@@ -44,7 +44,8 @@ static const option_group info_groups[] = {
 static void on_message(void *user, const char *line)
 {
     (void)user;
-    if (*line != '[') note(TALK_NORMAL, "%s", line);
+    if (*line == '[') say(TALK_VERBOSE, "%s", line);
+    else note(TALK_NORMAL, "%s", line);
 }
 
 /* *known is false for a family that can only be planned: that is no failure. */

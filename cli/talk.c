@@ -52,10 +52,12 @@ exit_code complain(exit_code code, const char *format, ...)
 exit_code warn(int strict, const char *format, ...)
 {
     if (!strict && talk_limit < TALK_NORMAL) return CODE_DONE;
+    char sentence[512];
     va_list args;
     va_start(args, format);
-    write_line(talk_name, format, args);
+    vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
+    fprintf(stderr, "%s: %s%s\n", talk_name, sentence, strict ? " (refused: --strict)" : "");
     return strict ? CODE_USAGE : CODE_DONE;
 }
 

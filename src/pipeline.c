@@ -198,7 +198,7 @@ static lvsa_status warn(const work *w, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    if (w->job->strict) return lv_fail(LVSA_ERR_ARGUMENT, "%s; a strict job ends here", line);
+    if (w->job->strict) return lv_fail(LVSA_ERR_ARGUMENT, "%s (refused: the job is strict)", line);
     say(w, "%s", line);
     return LVSA_OK;
 }

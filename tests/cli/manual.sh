@@ -28,7 +28,7 @@ offers() {
     esac
 }
 
-for command in '' 'plan' 'bench attention' 'bench plan'; do
+for command in '' 'generate' 'info' 'plan' 'bench attention' 'bench plan'; do
     # shellcheck disable=SC2086 # a command may be two words
     "$program" $command --help | sed -n 's/^ *\(-., \)\{0,1\}--\(\[no-\]\)\{0,1\}\([a-z-]*\).*/\3/p' |
         grep -v '^$' > "$folder/options"
@@ -40,6 +40,7 @@ for command in '' 'plan' 'bench attention' 'bench plan'; do
 done
 
 offers 'lvsa ' plan
+offers 'lvsa generate --rotation-phase ' script
 offers 'lvsa be' bench
 offers 'lvsa bench ' attention
 offers 'lvsa plan --latent-fr' --latent-frames

@@ -84,7 +84,9 @@ lvsa_status lv_video_check_free(const char *path, const lvsa_video_format *forma
 {
     struct stat status;
     if (format->replace || stat(path, &status) != 0 || !S_ISREG(status.st_mode)) return LVSA_OK;
-    return lv_fail(LVSA_ERR_IO, "%s is there already; choose another name, or replace it", path);
+    return lv_fail(LVSA_ERR_IO,
+                   "%s is there already; another name is wanted, or leave to replace it (--force)",
+                   path);
 }
 
 lvsa_status lv_video_create_file(FILE **out, const char *path)
