@@ -21,16 +21,17 @@ static const struct expected {
     const char *family;
     int layers, heads, head_dim, reference;
     int frames, height, width; /* the usual video ...           */
+    int fps;
     int latent, patches;       /* ... is T frames of P patches  */
 } table[] = {
-    {"wan2.1-1.3b", 30, 12, 128, 21, 81, 480, 832, 21, 30 * 52},
-    {"wan2.1-14b", 40, 40, 128, 21, 81, 480, 832, 21, 30 * 52},
-    {"wan2.2-a14b", 40, 40, 128, 21, 81, 480, 832, 21, 30 * 52},
-    {"wan2.2-ti2v-5b", 30, 24, 128, 31, 121, 704, 1280, 31, 22 * 40},
-    {"hunyuanvideo-1.5", 54, 16, 128, 33, 121, 480, 848, 31, 30 * 53},
-    {"cogvideox-2b", 30, 30, 64, 13, 49, 480, 720, 13, 30 * 45},
-    {"cogvideox-5b", 42, 48, 64, 13, 49, 480, 720, 13, 30 * 45},
-    {"cosmos3-nano", 36, 32, 128, 48, 189, 720, 1280, 48, 23 * 40}, /* 22.5 rows, padded */
+    {"wan2.1-1.3b", 30, 12, 128, 21, 81, 480, 832, 16, 21, 30 * 52},
+    {"wan2.1-14b", 40, 40, 128, 21, 81, 480, 832, 16, 21, 30 * 52},
+    {"wan2.2-a14b", 40, 40, 128, 21, 81, 480, 832, 16, 21, 30 * 52},
+    {"wan2.2-ti2v-5b", 30, 24, 128, 31, 121, 704, 1280, 24, 31, 22 * 40},
+    {"hunyuanvideo-1.5", 54, 16, 128, 33, 121, 480, 848, 24, 31, 30 * 53},
+    {"cogvideox-2b", 30, 30, 64, 13, 49, 480, 720, 8, 13, 30 * 45},
+    {"cogvideox-5b", 42, 48, 64, 13, 49, 480, 720, 8, 13, 30 * 45},
+    {"cosmos3-nano", 36, 32, 128, 48, 189, 720, 1280, 24, 48, 23 * 40}, /* 22.5 rows, padded */
 };
 enum { FAMILIES = sizeof table / sizeof table[0] };
 
@@ -50,6 +51,7 @@ static void test_every_family(void **state)
         assert_int_equal(g.frames, e->frames);
         assert_int_equal(g.height, e->height);
         assert_int_equal(g.width, e->width);
+        assert_int_equal(g.fps, e->fps);
         CHECK_OK(lvsa_geometry_latent(&latent, &patches, &used, &g, g.frames, g.height, g.width));
         assert_int_equal(latent, e->latent);
         assert_int_equal(patches, e->patches);
