@@ -45,7 +45,7 @@ static const char *device_name(int index)
 static const option machine_options[] = {
     {"device", 0, OPTION_CHOICE, offsetof(machine_settings, device), "NAME",
      .choice = device_name, .fallback = "cpu", .help = "what computes"},
-    {"threads", 't', OPTION_INT, offsetof(machine_settings, threads), "N", .lo = 0, .hi = 4096,
+    {"threads", 't', OPTION_INT, offsetof(machine_settings, threads), "N", .lo = 0, .hi = 1024,
      .fallback = "0", .help = "CPU threads, 0 for as many as OpenMP takes"},
     {.name = NULL}};
 

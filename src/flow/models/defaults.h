@@ -1,13 +1,5 @@
 /* defaults.h: what a job is when nobody says otherwise: the family's table, and before it the
- * lvsa.json that a model directory may hold.
- *
- *     {"frames": 161, "height": 480, "width": 832, "fps": 16, "steps": 40, "guidance": 5,
- *      "flow_shift": 3, "negative_prompt": "...", "reference_latent_frames": 21,
- *      "pattern": {"window_size": 12, "n_first_frames": 4, "key_frame_interval": 16,
- *                  "sparsity_scale": 1, "expand_window": true, "rotate_keyframes": true}}
- *
- * Every key may be left out; null is as good. The pattern's three lengths are frames of the video;
- * a key_frame_interval of "auto" keeps the training horizon's budget. */
+ * lvsa.json that a model directory may hold, see lvsa_pipeline_job_defaults(). */
 #ifndef LV_FLOW_MODELS_DEFAULTS_H
 #define LV_FLOW_MODELS_DEFAULTS_H
 
