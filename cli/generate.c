@@ -125,7 +125,7 @@ typedef struct run {
     lvsa_video *video;
     progress progress;
     lvsa_progress at;    /* the last that was reported                  */
-    lvsa_status failure; /* of the writer or the mask                   */
+    lvsa_status failure; /* of the writer                               */
     char sentence[1024]; /* and its words                               */
 } run;
 
