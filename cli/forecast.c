@@ -37,22 +37,19 @@ static int64_t needed_for(lvsa_pipeline *pipeline, const lvsa_job *job, int fram
     return lvsa_pipeline_forecast(&f, pipeline, &other) == LVSA_OK ? f.needed : -1;
 }
 
-/* The most frames that fit, or nearly; 0: not one. Memory is the most of several phases, each a
- * straight line over the latent frames: the line from one frame to all lies above, so that what
- * fits under it fits. */
+/* The most frames that fit, within 3 %; 0: not one. */
 static int find_fitting(const lvsa_forecast *f, lvsa_pipeline *pipeline, const lvsa_job *job)
 {
     const int factor = lvsa_pipeline_get_geometry(pipeline)->temporal_factor;
-    const int64_t one = needed_for(pipeline, job, 1);
-    if (one < 0 || one > f->available || f->latent_frames < 2) return 0;
-    const double each = (double)(f->needed - one) / (f->latent_frames - 1);
-    double more = (double)(f->available - one) / each;
-    for (int tries = 0; tries < 8; tries++, more *= 0.9) {
-        const int frames = (int)more * factor + 1;
-        const int64_t needed = needed_for(pipeline, job, frames);
-        if (needed >= 0 && needed <= f->available) return frames;
+    int fits = 0, too_many = f->latent_frames; /* latent frames */
+    while (too_many - fits > 1 + fits / 32) {
+        const int middle = fits + (too_many - fits) / 2;
+        const int64_t needed = needed_for(pipeline, job, (middle - 1) * factor + 1);
+        if (needed < 0) return 0;
+        if (needed <= f->available) fits = middle;
+        else too_many = middle;
     }
-    return 1;
+    return fits ? (fits - 1) * factor + 1 : 0;
 }
 
 void forecast_note(const lvsa_forecast *f)
