@@ -23,7 +23,7 @@
 #include "flow/text/umt5.h"
 #include "flow/vae/vae.h"
 
-enum { PATH_MOST = 4096, TEXT_MOST = 512 };
+enum { PATH_MOST = 4096, TEXT_MOST = 512, THREADS_MOST = 1024 };
 
 struct lvsa_pipeline {
     char *directory;
@@ -85,10 +85,11 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
 lvsa_status lvsa_pipeline_open(lvsa_pipeline **out, const lvsa_pipeline_options *o)
 {
     *out = NULL;
-    if (o->size != sizeof *o || !o->model || o->threads < 0)
+    if (o->size != sizeof *o || !o->model || o->threads < 0 || o->threads > THREADS_MOST)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "lvsa_pipeline_options: start with LVSA_PIPELINE_OPTIONS_INIT, give a model "
-                       "directory and 0 or more threads");
+                       "directory and 0 to %d threads",
+                       THREADS_MOST);
     lvsa_pipeline *p = lv_zalloc(sizeof *p);
     if (p) p->directory = lv_strndup(o->model, strlen(o->model));
     lvsa_status s = p && p->directory
@@ -148,8 +149,9 @@ typedef struct work {
     int32_t *ids[LV_MODEL_TEXTS];     /* [length]                                   */
     float *embedding[LV_MODEL_TEXTS]; /* [length, E]                                */
     int64_t length[LV_MODEL_TEXTS];
-    lvsa_plan *plan;  /* NULL: dense                                */
-    lv_riflex riflex; /* pair -1: none                              */
+    int64_t text_width; /* E */
+    lvsa_plan *plan;    /* NULL: dense                                */
+    lv_riflex riflex;   /* pair -1: none                              */
     lv_schedule *schedule;
     float *latents, *velocity, *away; /* [C, T, Y, X]; away: what guidance leaves   */
     lv_exec exec;
@@ -225,11 +227,34 @@ static lvsa_status check_job(const lvsa_job *job)
     if (job->frames < 0 || job->height < 0 || job->width < 0)
         return lv_fail(LVSA_ERR_SHAPE, "%d frames of %dx%d: no size is negative", job->frames,
                        job->width, job->height);
+    if ((unsigned)job->sparsity > LVSA_SPARSITY_OFF)
+        return lv_fail(LVSA_ERR_ARGUMENT, "sparsity %d: there is no such", (int)job->sparsity);
+    if (job->plan.reference_latent_frames < 0)
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "%d reference latent frames: 1 or more is wanted, or 0 for the model's own",
+                       job->plan.reference_latent_frames);
+    if (!isfinite(job->riflex.scale) || job->riflex.scale < 0.0 || job->riflex.frames < 0 ||
+        job->riflex.index < -1)
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "RIFLEx with scale %g, frequency %d, %d frames: a scale above 0, a frequency of "
+            "0 or more (-1: automatic) and 0 or more frames are wanted",
+            job->riflex.scale, job->riflex.index, job->riflex.frames);
     if (job->text_tokens < 0 || job->text_tokens > TEXT_MOST)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "a text of %d tokens: 1 to %d is wanted, or 0 for the most",
                        job->text_tokens, TEXT_MOST);
     return LVSA_OK;
+}
+
+/* The noise levels of the job, with the state of `count` latents; a count of 0 only checks them. */
+static lvsa_status make_schedule(work *w, size_t count)
+{
+    lv_schedule_options o = w->p->schedule;
+    o.steps = w->job->steps;
+    if (w->job->flow_shift > 0.0) o.shift = w->job->flow_shift;
+    lv_schedule_free(&w->schedule);
+    return lv_schedule_create(&w->schedule, &o, count);
 }
 
 /* Can the back end run here at all? Asked with the smallest of calls. */
@@ -340,13 +365,10 @@ static lvsa_status choose_riflex(work *w)
     const int64_t pairs = w->p->model->temporal_pairs;
     w->riflex.pair = -1;
     if (r->scale == 0.0 || r->scale == 1.0) return LVSA_OK;
-    if (!isfinite(r->scale) || r->scale < 0.0 || r->frames < 0 || r->index < -1 ||
-        r->index >= pairs)
-        return lv_fail(
-            LVSA_ERR_ARGUMENT,
-            "RIFLEx with scale %g, frequency %d, %d frames: a scale above 0, a frequency of 0 "
-            "to %lld (-1: automatic) and 0 or more frames are wanted",
-            r->scale, r->index, r->frames, (long long)pairs - 1);
+    if (r->index >= pairs)
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "RIFLEx with frequency %d: 0 to %lld is wanted, or -1 for automatic",
+                       r->index, (long long)pairs - 1);
     int horizon = r->frames ? r->frames : w->job->plan.reference_latent_frames;
     if (horizon == 0) horizon = w->p->geometry.reference_latent_frames;
     w->riflex.frames = horizon * r->scale;
@@ -408,15 +430,16 @@ static lvsa_status encode_text(work *w, lv_umt5 *encoder, int index)
                                           sizeof *w->embedding[index]);
     if (!w->embedding[index])
         return lv_fail(LVSA_ERR_MEMORY, "a text's embedding doesn't fit in memory");
-    return lv_umt5_encode(encoder, w->embedding[index], w->ids[index], w->length[index]);
+    return bad_files(lv_umt5_encode(encoder, w->embedding[index], w->ids[index], w->length[index]));
 }
 
-/* The encoder is gone before the transformer comes. */
+/* The encoder is gone before the first job's transformer comes. */
 static lvsa_status encode_texts(work *w)
 {
     lv_umt5 *encoder;
     LV_TRY(report(w, LVSA_PHASE_TEXT, 0, w->texts));
     LV_TRY(open_encoder(&encoder, w, w->p->device));
+    w->text_width = lv_umt5_width(encoder);
     lvsa_status s = LVSA_OK;
     for (int i = 0; i < w->texts && s == LVSA_OK; i++) {
         s = encode_text(w, encoder, i);
@@ -458,13 +481,13 @@ static lvsa_status open_models(work *w)
     if (!p->model) {
         LV_TRY(find_part(path, p, "transformer"));
         LV_TRY(bad_files(p->class->open(&p->model, p->device, path)));
-        LV_TRY(warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
     }
     if (!p->vae) {
         LV_TRY(find_part(path, p, "vae"));
         LV_TRY(bad_files(lv_vae_open(&p->vae, p->device, path)));
-        LV_TRY(warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name));
     }
+    LV_TRY(warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
+    LV_TRY(warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name));
     return check_vae(p);
 }
 
@@ -472,6 +495,12 @@ static lvsa_status load_models(work *w)
 {
     LV_TRY(report(w, LVSA_PHASE_LOAD, 0, 1));
     LV_TRY(open_models(w));
+    if (w->text_width != w->p->model->text_width)
+        return lv_fail(
+            LVSA_ERR_FORMAT,
+            "%s: the text encoder gives %lld numbers a token, the transformer wants %lld: "
+            "they don't belong together",
+            w->p->directory, (long long)w->text_width, (long long)w->p->model->text_width);
     return report(w, LVSA_PHASE_LOAD, 1, 1);
 }
 
@@ -583,15 +612,13 @@ static lvsa_status denoise_step(work *w, int i)
 
 static lvsa_status denoise(work *w)
 {
-    lv_schedule_options o = w->p->schedule;
-    o.steps = w->job->steps;
-    if (w->job->flow_shift > 0.0) o.shift = w->job->flow_shift;
-    LV_TRY(lv_schedule_create(&w->schedule, &o, w->count));
+    const int steps = w->job->steps;
+    LV_TRY(make_schedule(w, w->count));
     LV_TRY(prepare_passes(w));
-    LV_TRY(report(w, LVSA_PHASE_DENOISE, 0, o.steps));
-    for (int i = 0; i < o.steps; i++) {
+    LV_TRY(report(w, LVSA_PHASE_DENOISE, 0, steps));
+    for (int i = 0; i < steps; i++) {
         LV_TRY(denoise_step(w, i));
-        LV_TRY(report(w, LVSA_PHASE_DENOISE, i + 1, o.steps));
+        LV_TRY(report(w, LVSA_PHASE_DENOISE, i + 1, steps));
     }
     if (w->job->on_latents && w->job->on_latents(w->job->user, w->latents, w->shape))
         return cancelled();
@@ -666,6 +693,7 @@ static lvsa_status forecast(lvsa_forecast *out, work *w)
     int patches;
     LV_TRY(check_job(w->job));
     LV_TRY(check_backend(w));
+    LV_TRY(make_schedule(w, 0));
     LV_TRY(warn_of_unknown_key(w));
     LV_TRY(find_sizes(w, &patches));
     LV_TRY(choose_plan(w, patches));
@@ -696,6 +724,7 @@ static lvsa_status generate(work *w)
     int patches;
     LV_TRY(check_job(w->job));
     LV_TRY(check_backend(w));
+    LV_TRY(make_schedule(w, 0));
     LV_TRY(warn_of_unknown_key(w));
     LV_TRY(find_sizes(w, &patches)); /* pixels -> T, P                                     */
     LV_TRY(choose_plan(w, patches)); /* which frames attend to which                       */

@@ -264,6 +264,11 @@ static void bad_jobs_are_refused(void **state)
     job = small_job(), job.frames = -5, refuse(p, job, LVSA_ERR_SHAPE, "-5 frames");
     job = small_job(), job.text_tokens = 513, refuse(p, job, LVSA_ERR_ARGUMENT, "513 tokens");
     job = small_job(), job.plan.window = -1, refuse(p, job, LVSA_ERR_ARGUMENT, "half-width -1");
+    job = small_job(), job.flow_shift = 1e6, refuse(p, job, LVSA_ERR_ARGUMENT, "told apart");
+    job = small_job(), job.sparsity = (lvsa_sparsity)7;
+    refuse(p, job, LVSA_ERR_ARGUMENT, "sparsity 7");
+    job = small_job(), job.plan.reference_latent_frames = -5;
+    refuse(p, job, LVSA_ERR_ARGUMENT, "-5 reference latent frames");
     job = small_job(), job.riflex.scale = -2, refuse(p, job, LVSA_ERR_ARGUMENT, "RIFLEx");
     job = small_job(), job.backend = LVSA_BACKEND_FLASHINFER;
     refuse(p, job, LVSA_ERR_UNSUPPORTED, "flashinfer isn't in this build");

@@ -9,7 +9,7 @@ lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads)
     *out = NULL;
     if (kind != LVSA_DEVICE_CPU)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "device cuda: this build computes on the CPU only; use device cpu");
+                       "device cuda: models run on the CPU only in this version; use device cpu");
     return lv_cpu_device_open(out, threads);
 }
 

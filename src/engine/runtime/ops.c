@@ -149,9 +149,9 @@ lvsa_status lv_op_activate(lv_exec *e, lv_tensor out, lv_tensor a, lv_activation
 lvsa_status lv_op_combine(lv_exec *e, lv_tensor out, int terms, const float *factor,
                           const lv_tensor *in)
 {
+    if (terms < 1 || terms > 6) return lv_fail(LVSA_ERR_SHAPE, "combine: %d terms; 1 to 6", terms);
     for (int i = 0; i < terms; i++)
         if (!same_count(out, in[i])) return misfit("combine", out, in[i]);
-    if (terms < 1 || terms > 6) return lv_fail(LVSA_ERR_SHAPE, "combine: %d terms; 1 to 6", terms);
     RUN(combine, out, terms, factor, in);
 }
 

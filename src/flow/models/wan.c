@@ -155,6 +155,20 @@ static lvsa_status load(wan *m)
 /* Pairs of a head's elements that turn with y, and with x; the rest turns with t. */
 static int64_t axis_pairs(int64_t head_dim) { return head_dim / 6; }
 
+/* [1, n, n]; what isn't there stays as it is. */
+static lvsa_status read_patch(int64_t *patch, const json_t *value, const char *path)
+{
+    if (!value || json_is_null(value)) return LVSA_OK;
+    const json_int_t t = json_integer_value(json_array_get(value, 0));
+    const json_int_t y = json_integer_value(json_array_get(value, 1));
+    const json_int_t x = json_integer_value(json_array_get(value, 2));
+    if (json_array_size(value) != 3 || t != 1 || y != x || y < 1 || y > 16)
+        return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"patch_size\": [1, n, n] is wanted, n 1 to 16",
+                       path);
+    *patch = y;
+    return LVSA_OK;
+}
+
 static lvsa_status read_config(wan *m, const char *directory)
 {
     enum { MOST = 1 << 20 };
@@ -174,14 +188,9 @@ static lvsa_status read_config(wan *m, const char *directory)
     if (s == LVSA_OK) s = lv_json_get_int(&m->ff, root, "ffn_dim", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_int(&b->text_width, root, "text_dim", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_double(&m->eps, root, "eps", path);
-    const json_t *patch = json_object_get(root, "patch_size");
-    if (s == LVSA_OK && json_is_array(patch)) {
-        const json_t *py = json_array_get(patch, 1), *px = json_array_get(patch, 2);
-        b->patch = json_integer_value(py);
-        if (json_integer_value(json_array_get(patch, 0)) != 1 || b->patch < 1 || b->patch > 16 ||
-            json_integer_value(px) != b->patch)
-            s = lv_fail(LVSA_ERR_UNSUPPORTED, "%s: \"patch_size\" isn't [1, n, n]", path);
-    }
+    if (s == LVSA_OK && !(m->eps > 0.0 && m->eps < 1.0))
+        s = lv_fail(LVSA_ERR_FORMAT, "%s: \"eps\" is %g; 0 to 1 is wanted", path, m->eps);
+    if (s == LVSA_OK) s = read_patch(&b->patch, json_object_get(root, "patch_size"), path);
     if (s == LVSA_OK && out_channels && out_channels != b->channels)
         s = lv_fail(LVSA_ERR_UNSUPPORTED,
                     "%s: %lld channels in and %lld out: not a text-to-video model", path,
@@ -324,9 +333,9 @@ typedef struct pass {
 
 static lvsa_status probe(const pass *p, const char *stage, int index, lv_tensor rows)
 {
-    const lv_probe *probe = &p->m->base.probe;
-    return probe->call && !p->e->arena.measuring ? probe->call(probe->user, stage, index, rows)
-                                                 : LVSA_OK;
+    const lv_probe *watcher = &p->m->base.probe;
+    if (!watcher->call || p->e->arena.measuring) return LVSA_OK;
+    return watcher->call(watcher->user, stage, index, rows);
 }
 
 static lvsa_status upload(const pass *p, lv_tensor to, const float *from)
@@ -341,7 +350,7 @@ static lvsa_status embed_time(pass *p)
 {
     const wan *m = p->m;
     lv_exec *e = p->e;
-    lv_tensor wave, hidden, narrow;
+    lv_tensor wave, hidden, active, all;
     float host[TIME_WIDTH];
     for (int i = 0; i < TIME_WIDTH / 2; i++) {
         float frequency = expf((float)-9.210340371976184 * (float)i / (float)(TIME_WIDTH / 2));
@@ -354,13 +363,11 @@ static lvsa_status embed_time(pass *p)
     size_t mark = lv_arena_mark(&e->arena);
     LV_TRY(lv_take(&wave, e, LVSA_F32, 2, LV_SHAPE(1, TIME_WIDTH)));
     LV_TRY(lv_take(&hidden, e, LVSA_F32, 2, LV_SHAPE(1, m->width)));
-    LV_TRY(lv_take(&narrow, e, e->dtype, 2, LV_SHAPE(1, 6 * m->width)));
+    LV_TRY(lv_take(&active, e, e->dtype, 2, LV_SHAPE(1, m->width)));
+    LV_TRY(lv_take(&all, e, e->dtype, 2, LV_SHAPE(1, 6 * m->width)));
     LV_TRY(upload(p, wave, host));
     LV_TRY(lv_op_linear(e, hidden, wave, m->time1.t, m->time1_bias.t, LV_SILU));
     LV_TRY(lv_op_linear(e, p->time, hidden, m->time2.t, m->time2_bias.t, LV_LINEAR));
-
-    lv_tensor active = lv_tensor_matrix(narrow, 1, m->width), all;
-    LV_TRY(lv_take(&all, e, e->dtype, 2, LV_SHAPE(1, 6 * m->width)));
     LV_TRY(lv_op_copy(e, active, p->time));
     LV_TRY(lv_op_activate(e, active, active, LV_SILU));
     LV_TRY(lv_op_linear(e, all, active, m->time_out.t, m->time_out_bias.t, LV_LINEAR));

@@ -61,6 +61,19 @@ static bool allocate(lv_schedule *s)
     return good;
 }
 
+/* Levels fall and every step is made of numbers: a shift far from 1 crowds the levels at one end. */
+static bool is_sound(const lv_schedule *s)
+{
+    for (int i = 0; i < s->steps; i++) {
+        const lv_step_coefficients *c = &s->coefficients[i];
+        float sum = c->velocity + c->correct_x + c->correct_last + c->predict_x;
+        for (int j = 0; j < 3; j++) sum += c->correct_m[j];
+        for (int j = 0; j < 2; j++) sum += c->predict_m[j];
+        if (!isfinite(sum) || !(s->sigmas[i] > s->sigmas[i + 1])) return false;
+    }
+    return true;
+}
+
 lvsa_status lv_schedule_create(lv_schedule **out, const lv_schedule_options *options, size_t count)
 {
     *out = NULL;
@@ -80,6 +93,13 @@ lvsa_status lv_schedule_create(lv_schedule **out, const lv_schedule_options *opt
     s->method->levels(s->sigmas, s->timesteps, options);
     for (int i = 0; i < s->steps; i++)
         s->method->coefficients(&s->coefficients[i], s->sigmas, i, options);
+    if (!is_sound(s)) {
+        lv_schedule_free(&s);
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "shift %g over %d steps: the noise levels can't be told apart; use a shift "
+                       "nearer to 1 or fewer steps",
+                       options->shift, options->steps);
+    }
     *out = s;
     return LVSA_OK;
 }

@@ -14,7 +14,7 @@ typedef struct layer {
     lv_param attention_norm; /* [E]                     */
     lv_param q, k, v;        /* [A, E]                  */
     lv_param out;            /* [E, A]                  */
-    lv_param positions;      /* [buckets, H]            */
+    lv_weight positions;     /* [buckets, H], read from the file */
     lv_param ff_norm;        /* [E]                     */
     lv_param gate, up;       /* [F, E], wi_0 and wi_1   */
     lv_param down;           /* [E, F], wo              */
@@ -41,8 +41,6 @@ static const lv_weight_spec layer_specs[] = {
     {"layer.0.SelfAttention.k.weight", "[A, E]", LV_PARAM(layer, k), NULL},
     {"layer.0.SelfAttention.v.weight", "[A, E]", LV_PARAM(layer, v), NULL},
     {"layer.0.SelfAttention.o.weight", "[E, A]", LV_PARAM(layer, out), NULL},
-    {"layer.0.SelfAttention.relative_attention_bias.weight", "[B, H]", LV_PARAM(layer, positions),
-     NULL},
     {"layer.1.layer_norm.weight", "[E]", LV_PARAM(layer, ff_norm), NULL},
     {"layer.1.DenseReluDense.wi_0.weight", "[F, E]", LV_PARAM(layer, gate), NULL},
     {"layer.1.DenseReluDense.wi_1.weight", "[F, E]", LV_PARAM(layer, up), NULL},
@@ -52,6 +50,12 @@ enum { LAYER_SPECS = sizeof layer_specs / sizeof layer_specs[0] };
 
 static const lv_weight_spec top_specs[] = {
     {"encoder.final_layer_norm.weight", "[E]", LV_PARAM(lv_umt5, out_norm), NULL},
+};
+
+/* Read from the file, never on the device. */
+static const lv_weight_spec position_specs[] = {
+    {"layer.0.SelfAttention.relative_attention_bias.weight", "[B, H]", offsetof(layer, positions),
+     NULL},
 };
 
 static const lv_weight_spec table_specs[] = {
@@ -81,6 +85,9 @@ static lvsa_status read_config(config *c, const char *directory)
         s = lv_json_get_int(&c->max_distance, root, "relative_attention_max_distance", 2, MOST,
                             path);
     if (s == LVSA_OK) s = lv_json_get_double(&c->eps, root, "layer_norm_epsilon", path);
+    if (s == LVSA_OK && !(c->eps > 0.0 && c->eps < 1.0))
+        s = lv_fail(LVSA_ERR_FORMAT, "%s: \"layer_norm_epsilon\" is %g; 0 to 1 is wanted", path,
+                    c->eps);
     if (s == LVSA_OK) s = lv_json_get_string(&ff, root, "feed_forward_proj", path);
     if (s == LVSA_OK && strcmp(ff, "gated-gelu") != 0)
         s = lv_fail(LVSA_ERR_UNSUPPORTED,
@@ -115,7 +122,10 @@ static lvsa_status load(lv_umt5 *u)
     layers.prefix = "encoder.block.%d.", layers.repeat = (int)c->layers;
     layers.to = u->layer, layers.stride = sizeof *u->layer;
 
+    lv_weight_group positions = layers;
+    positions.specs = position_specs, positions.spec_count = 1;
     LV_TRY(lv_weights_bind(u->weights, &table));
+    LV_TRY(lv_weights_bind(u->weights, &positions));
     LV_TRY(lv_params_load(u->params, u->weights, &top, u->device->dtype));
     return lv_params_load(u->params, u->weights, &layers, u->device->dtype);
 }
@@ -188,7 +198,7 @@ static void fill_bias(float *bias, const layer *l, const config *c, int64_t leng
         int64_t bucket = bucket_of(offset, c);
         for (int64_t h = 0; h < c->heads; h++) {
             float value;
-            lv_weight_to_f32(&value, &l->positions.file, (size_t)(bucket * c->heads + h), 1);
+            lv_weight_to_f32(&value, &l->positions, (size_t)(bucket * c->heads + h), 1);
             for (int64_t i = offset < 0 ? -offset : 0; i < length && i + offset < length; i++)
                 bias[(h * length + i) * length + i + offset] = value;
         }

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "engine/runtime/cpu/cpu.h"
 
-enum { MOST_ARGS = 5 };
+enum { MOST_ARGS = 5, MOST_PLANS = 1024 };
 
 /* Sizes as oneDNN takes them: always room for all its axes. */
 #define DIMS(...)                                                                                  \
@@ -21,6 +21,7 @@ typedef struct key {
     int64_t rows, columns, inner;
     lv_activation f;
     int bias, gate, add;
+    int threads; /* oneDNN runs a primitive with as many as it was made for */
 } key;
 
 typedef struct plan {
@@ -69,11 +70,13 @@ static lvsa_status find_state(state **out, lv_exec *e)
     if (*out) return LVSA_OK;
     state *s = lv_zalloc(sizeof *s);
     if (!s) return lv_fail(LVSA_ERR_MEMORY, "oneDNN: %zu bytes don't fit in memory", sizeof *s);
-    cpu->matmul = s;
-    LV_TRY(check(dnnl_engine_create(&s->engine, dnnl_cpu, 0), "engine"));
-    LV_TRY(check(dnnl_stream_create(&s->stream, s->engine, dnnl_stream_default_flags), "stream"));
-    *out = s;
-    return LVSA_OK;
+    lvsa_status status = check(dnnl_engine_create(&s->engine, dnnl_cpu, 0), "engine");
+    if (status == LVSA_OK)
+        status =
+            check(dnnl_stream_create(&s->stream, s->engine, dnnl_stream_default_flags), "stream");
+    if (status == LVSA_OK) *out = cpu->matmul = s;
+    else lv_cpu_matmul_free(s);
+    return status;
 }
 
 /* ---- making a primitive ---------------------------------------------------------------------- */
@@ -109,10 +112,10 @@ static lvsa_status make_attributes(dnnl_primitive_attr_t *out, int *gate, const 
     return check(s, "attributes");
 }
 
-static void describe(dnnl_memory_desc_t *out, int rank, const dnnl_dims_t dims,
-                     dnnl_format_tag_t tag)
+static lvsa_status describe(dnnl_memory_desc_t *out, int64_t rows, int64_t columns,
+                            dnnl_format_tag_t tag)
 {
-    dnnl_memory_desc_init_by_tag(out, rank, dims, dnnl_f32, tag);
+    return check(dnnl_memory_desc_init_by_tag(out, 2, DIMS(rows, columns), dnnl_f32, tag), "sizes");
 }
 
 /* The primitive of an operation's description, with its arguments. */
@@ -144,10 +147,10 @@ static lvsa_status make_matmul(plan *p, const state *s)
     const int64_t rows = p->key.rows, columns = p->key.columns, inner = p->key.inner;
     dnnl_memory_desc_t src, weights, dst, vector;
     dnnl_matmul_desc_t matmul;
-    describe(&src, 2, DIMS(rows, inner), dnnl_ab);
-    describe(&weights, 2, DIMS(inner, columns), dnnl_ba);
-    describe(&dst, 2, DIMS(rows, columns), dnnl_ab);
-    describe(&vector, 2, DIMS(1, columns), dnnl_ab);
+    LV_TRY(describe(&src, rows, inner, dnnl_ab));
+    LV_TRY(describe(&weights, inner, columns, dnnl_ba));
+    LV_TRY(describe(&dst, rows, columns, dnnl_ab));
+    LV_TRY(describe(&vector, 1, columns, dnnl_ab));
     LV_TRY(check(dnnl_matmul_desc_init(&matmul, &src, &weights, p->key.bias ? &vector : NULL, &dst),
                  "matmul"));
     return make_primitive(p, s, &matmul, &src, &weights, &dst, &vector);
@@ -160,6 +163,9 @@ static lvsa_status find_plan(plan **out, state *s, const key *wanted)
             *out = &s->plans[i];
             return LVSA_OK;
         }
+    /* Many sizes of video have been made: begin anew. */
+    if (s->count == MOST_PLANS)
+        while (s->count > 0) free_plan(&s->plans[--s->count]);
     if (s->count == s->capacity) {
         size_t capacity = s->capacity ? 2 * s->capacity : 32;
         plan *plans = lv_grow_array(s->plans, s->capacity, capacity, sizeof *plans);
@@ -191,18 +197,15 @@ static lvsa_status execute(const state *s, plan *p, void *const data[MOST_ARGS])
 /* ---- running it ------------------------------------------------------------------------------ */
 
 /* Makes the primitive if need be and runs it; while measuring, having it is all. oneDNN takes as
- * many threads as OpenMP would, and wants the same number for both. `data` in the order of the
- * arguments. */
-static lvsa_status run(lv_exec *e, const key *k, int64_t work, void *const data[MOST_ARGS])
+ * many threads as OpenMP would. `data` in the order of the arguments. */
+static lvsa_status run(lv_exec *e, const key *k, void *const data[MOST_ARGS])
 {
     state *s;
     plan *p = NULL;
     LV_TRY(find_state(&s, e));
 #ifdef LVSA_HAVE_OPENMP
     const int before = omp_get_max_threads();
-    omp_set_num_threads(lv_cpu_threads(e, work));
-#else
-    (void)work;
+    omp_set_num_threads(k->threads);
 #endif
     lvsa_status status = find_plan(&p, s, k);
     if (status == LVSA_OK && !e->arena.measuring) status = execute(s, p, data);
@@ -222,9 +225,10 @@ lvsa_status lv_cpu_matmul(lv_exec *e, float *c, const float *a, const float *b, 
     memset(&k, 0, sizeof k);
     k.rows = rows, k.columns = columns, k.inner = inner;
     k.bias = end->bias.rank != 0, k.f = end->f, k.gate = end->gate.rank != 0, k.add = end->add;
+    k.threads = lv_cpu_threads(e, rows * columns * inner);
     void *data[MOST_ARGS] = {address(a), address(b), c};
     int args = 3;
     if (k.bias) data[args++] = end->bias.data;
     if (k.gate) data[args++] = end->gate.data;
-    return run(e, &k, rows * columns * inner, data);
+    return run(e, &k, data);
 }
