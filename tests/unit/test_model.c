@@ -1,5 +1,5 @@
-/* test_model.c: what is known of a checkpoint without its weights: what it holds, what its lvsa.json
- * says, what a job will need. */
+/* test_model.c: what is known of a checkpoint without its weights: what it holds, what its
+ * lvsa.json says, what a job will need. */
 #include "testing.h"
 
 #include <stdio.h>
