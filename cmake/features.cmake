@@ -5,6 +5,7 @@ option(LVSA_OPENMP "use OpenMP threads" ON)
 option(LVSA_ONEDNN "multiply and convolve through oneDNN" ON)
 set(LVSA_CUDA AUTO CACHE STRING "build the CUDA module: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE LVSA_CUDA PROPERTY STRINGS AUTO ON OFF)
+option(LVSA_LIBAV "build the libav module, which writes .mp4 and .webm" ON)
 option(LVSA_PNG "write .png pictures through libpng" ON)
 set(LVSA_SANITIZE "" CACHE STRING "sanitizers to build with, e.g. address,undefined")
 
@@ -109,6 +110,17 @@ else()
   report(png "off: no .png pictures (install libpng-dev)")
 endif()
 
+# FFmpeg 4.4 and newer.
+if(LVSA_LIBAV)
+  pkg_check_modules(LIBAV QUIET IMPORTED_TARGET libavformat>=58.76 libavcodec>=58.134 libavutil>=56.70)
+endif()
+if(LIBAV_FOUND)
+  set(LVSA_HAVE_LIBAV ON)
+  report(libav "found libavformat ${LIBAV_libavformat_VERSION}")
+else()
+  report(libav "off: no .mp4 and .webm (install libavformat-dev and libavcodec-dev)")
+endif()
+
 if(LVSA_CUDA)
   include(CheckLanguage)
   check_language(CUDA)
@@ -137,4 +149,3 @@ endif()
 
 # Not used yet; the lines are there so that nobody has to guess.
 report(mpi "off: this version runs as one process")
-report(libav "off: this version writes no video files")

@@ -14,6 +14,9 @@ libjansson-dev  reading and writing JSON
 libutf8proc-dev the tables of Unicode, for the tokenizers
 libdnnl-dev     fast matrix products and convolutions on the CPU
 libpng-dev      pictures
+libavformat-dev .mp4 and .webm files
+libavcodec-dev  .mp4 and .webm files
+libavutil-dev   .mp4 and .webm files
 libcmocka-dev   the tests
 '
 

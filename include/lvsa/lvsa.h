@@ -43,7 +43,7 @@ LVSA_API lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_f
                                           int *used_frames, const lvsa_geometry *g, int frames,
                                           int height, int width);
 
-/* ---- what a checkpoint holds ------------------------------------------------------------------ */
+/* ---- what a checkpoint holds ---------------------------------------------------------------- */
 
 /* One part of a checkpoint that has weights. */
 typedef struct lvsa_model_part {
@@ -173,8 +173,8 @@ typedef struct lvsa_job {
      LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, 0, NULL, NULL, NULL,     \
      NULL, NULL}
 
-/* Fills in what the checkpoint's lvsa.json says, or its family's table: sizes, steps, guidance, flow
- * shift, negative prompt (borrowed from the pipeline) and pattern. Everything else stays.
+/* Fills in what the checkpoint's lvsa.json says, or its family's table: sizes, steps, guidance,
+ * flow shift, negative prompt (borrowed from the pipeline) and pattern. Everything else stays.
  *     {"frames": 161, "height": 480, "width": 832, "fps": 16, "steps": 40, "guidance": 5,
  *      "flow_shift": 3, "negative_prompt": "...", "reference_latent_frames": 21,
  *      "pattern": {"window_size": 12, "n_first_frames": 4, "key_frame_interval": 16,
@@ -211,38 +211,52 @@ LVSA_API lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job)
 /* ---- video files ------------------------------------------------------------------------------
  *
  * The end of the name chooses the format:
+ *     clip.mp4        H.264, of a quality that the eye can't tell from the frames; an odd width or
+ *                     height becomes even, its last column or row twice
+ *     clip.webm       VP9 of about the same quality
  *     clip.y4m        YUV4MPEG2, uncompressed 4:2:0; every player and encoder reads it
  *     out_%04d.png    one picture a frame, numbered from 0
+ * The first two need the libav module, liblvsa_av.so, and are encoded in a thread of their own.
  */
 
 typedef struct lvsa_video lvsa_video;
 
 typedef struct lvsa_video_format {
-    size_t size;       /* sizeof(lvsa_video_format): set by LVSA_VIDEO_FORMAT_INIT          */
-    int width, height; /* in pixels                                                         */
-    int rate, scale;   /* frames a second, as a fraction: 16 / 1, 30000 / 1001              */
-    int frames;        /* how many are going to be written; 0: not known                    */
-    int replace;       /* 1: what the files' names held is lost; 0: that is LVSA_ERR_IO     */
+    size_t size;         /* sizeof(lvsa_video_format): set by LVSA_VIDEO_FORMAT_INIT        */
+    int width, height;   /* in pixels                                                       */
+    int rate, scale;     /* frames a second, as a fraction: 16 / 1, 30000 / 1001            */
+    int frames;          /* how many are going to be written; 0: not known                  */
+    int replace;         /* 1: what the files' names held is lost; 0: that is LVSA_ERR_IO   */
+    const char *comment; /* UTF-8, for .mp4 and .webm to keep (the others can't), or NULL.
+                            Borrowed by the call that opens                                 */
 } lvsa_video_format;
 
-#define LVSA_VIDEO_FORMAT_INIT {sizeof(lvsa_video_format), 0, 0, 16, 1, 0, 0}
+#define LVSA_VIDEO_FORMAT_INIT {sizeof(lvsa_video_format), 0, 0, 16, 1, 0, 0, NULL}
 
 /* Opens a writer, and makes its file. Fails with LVSA_ERR_ARGUMENT (no known end of name, a pattern
  * without a single number, a size or rate below 1), LVSA_ERR_UNSUPPORTED (a format that isn't in
- * this build), LVSA_ERR_IO (the place can't be written to, or holds a file that may not be
- * replaced) or LVSA_ERR_MEMORY; *out is then NULL. */
+ * this build, no libav module, a size that an encoder refuses), LVSA_ERR_IO (the place can't be
+ * written to, or holds a file that may not be replaced) or LVSA_ERR_MEMORY; *out is then NULL. */
 LVSA_API lvsa_status lvsa_video_open(lvsa_video **out, const char *path,
                                      const lvsa_video_format *format);
 
-/* Writes the next frame, height rows of 3 * width bytes. Fails with LVSA_ERR_IO (a full disk,
- * ...). */
+/* Writes the next frame, height rows of 3 * width bytes. Fails with LVSA_ERR_IO (a full disk, ...)
+ * or LVSA_ERR_MEMORY; with .mp4 and .webm it may be an earlier frame that this call tells of. */
 LVSA_API lvsa_status lvsa_video_write(lvsa_video *video, const uint8_t *rgb);
 
-/* Ends the file and closes the writer. Fails with LVSA_ERR_IO; what was written stays then too. */
+/* Ends the file and closes the writer. Fails as lvsa_video_write() does; what was written stays
+ * then too, but for an .mp4 or .webm, which is of no use without its end and is removed. */
 LVSA_API lvsa_status lvsa_video_finish(lvsa_video **video);
 
 /* Closes the writer and removes what it has written. Takes NULL and a pointer to NULL. */
 LVSA_API void lvsa_video_abort(lvsa_video **video);
+
+/* The comment that a video file was written with; *out is NULL where it has none. The caller frees
+ * it with lvsa_video_comment_free(). Any thread. Fails with LVSA_ERR_ARGUMENT (no known end of
+ * name), LVSA_ERR_UNSUPPORTED (no libav module), LVSA_ERR_IO, LVSA_ERR_FORMAT or
+ * LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_video_read_comment(char **out, const char *path);
+LVSA_API void lvsa_video_comment_free(char **text);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "base/module.h"
@@ -23,16 +24,28 @@ const char *lvsa_version(void) { return LVSA_VERSION_STRING; }
 
 static char info[8192];
 
+/* What the libav module says of itself, or why there is none. */
+static const char *about_libav(void)
+{
+    char path[4096];
+    void *symbol;
+    const char *(*about)(void);
+    if (!lv_module_find(path, sizeof path, "av")) return "off (no module)";
+    if (lv_module_load(&symbol, "av", "lv_av_module_about") != LVSA_OK) return "off (doesn't load)";
+    memcpy(&about, &symbol, sizeof about); /* ISO C has no cast from void * to a function */
+    return about();
+}
+
 /* Looks for the CUDA module's file, and goes no further: waking a driver takes a second. */
 static void write_info(void)
 {
     char path[4096];
     bool found = lv_module_find(path, sizeof path, "cuda");
     snprintf(info, sizeof info,
-             "cpu: %s\nopenmp: " OPENMP_LINE "\ncuda: %s%s\nmpi: off\nlibav: off\nonednn: "
-             ONEDNN_LINE "\n",
+             "cpu: %s\nopenmp: " OPENMP_LINE
+             "\ncuda: %s%s\nmpi: off\nlibav: %s\nonednn: " ONEDNN_LINE "\n",
              lv_cpu_isa_name(lv_cpu_find_isa()), found ? "module " : "off (no module)",
-             found ? path : "");
+             found ? path : "", about_libav());
 }
 
 const char *lvsa_build_info(void)

@@ -232,7 +232,7 @@ static void names(void **state)
     static const struct {
         const char *name, *words;
     } cases[] = {
-        {"clip.mp4x", "such as clip.y4m, out_%04d.png"},
+        {"clip.mp4x", "such as clip.mp4, clip.webm, clip.y4m, out_%04d.png"},
         {"clip", "isn't known"},
         {"y4m", "isn't known"},
         {".y4m", "isn't known"},
@@ -274,9 +274,9 @@ static void formats(void **state)
 {
     (void)state;
     static const lvsa_video_format bad[] = {
-        {sizeof bad[0], 0, 4, 16, 1, 0, 0},     {sizeof bad[0], 4, -1, 16, 1, 0, 0},
-        {sizeof bad[0], 4, 40000, 16, 1, 0, 0}, {sizeof bad[0], 4, 4, 0, 1, 0, 0},
-        {sizeof bad[0], 4, 4, 16, 0, 0, 0},     {sizeof bad[0] - 1, 4, 4, 16, 1, 0, 0},
+        {sizeof bad[0], 0, 4, 16, 1, 0, 0, NULL},     {sizeof bad[0], 4, -1, 16, 1, 0, 0, NULL},
+        {sizeof bad[0], 4, 40000, 16, 1, 0, 0, NULL}, {sizeof bad[0], 4, 4, 0, 1, 0, 0, NULL},
+        {sizeof bad[0], 4, 4, 16, 0, 0, 0, NULL},     {sizeof bad[0] - 1, 4, 4, 16, 1, 0, 0, NULL},
     };
     lvsa_video *video;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

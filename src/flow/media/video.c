@@ -4,9 +4,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/mem.h"
 #include "flow/media/writer.h"
 
-static const lv_video_writer *const writers[] = {&lv_video_y4m, &lv_video_png};
+static const lv_video_writer *const writers[] = {&lv_video_mp4, &lv_video_webm, &lv_video_y4m,
+                                                 &lv_video_png};
 enum { WRITERS = sizeof writers / sizeof writers[0] };
 
 static bool ends_in(const char *path, const char *extension)
@@ -55,6 +57,7 @@ lvsa_status lvsa_video_open(lvsa_video **out, const char *path, const lvsa_video
     LV_TRY(writer->open(out, path, format));
     (*out)->writer = writer;
     (*out)->format = *format;
+    (*out)->format.comment = NULL; /* was the caller's */
     return LVSA_OK;
 }
 
@@ -78,6 +81,21 @@ void lvsa_video_abort(lvsa_video **video)
     (*video)->writer->remove(*video);
     (*video)->writer->free(*video);
     *video = NULL;
+}
+
+lvsa_status lvsa_video_read_comment(char **out, const char *path)
+{
+    const lv_video_writer *writer;
+    *out = NULL;
+    LV_TRY(find_writer(&writer, path));
+    return writer->read_comment ? writer->read_comment(out, path) : LVSA_OK;
+}
+
+void lvsa_video_comment_free(char **text)
+{
+    if (!text) return;
+    lv_free(*text);
+    *text = NULL;
 }
 
 lvsa_status lv_video_check_free(const char *path, const lvsa_video_format *format)

@@ -18,6 +18,8 @@ typedef struct lv_video_writer {
     lvsa_status (*finish)(lvsa_video *video); /* closes files, frees nothing   */
     void (*remove)(lvsa_video *video);        /* closes files and removes them */
     void (*free)(lvsa_video *video);
+    /* *out is NULL and stays so where the file has none. The format has none: NULL. */
+    lvsa_status (*read_comment)(char **out, const char *path);
 } lv_video_writer;
 
 /* A writer's own members follow in its file. */
@@ -26,8 +28,10 @@ struct lvsa_video {
     lvsa_video_format format;
 };
 
-extern const lv_video_writer lv_video_y4m; /* y4m.c */
-extern const lv_video_writer lv_video_png; /* png.c */
+extern const lv_video_writer lv_video_y4m;  /* y4m.c       */
+extern const lv_video_writer lv_video_png;  /* png.c       */
+extern const lv_video_writer lv_video_mp4;  /* av/writer.c */
+extern const lv_video_writer lv_video_webm; /* av/writer.c */
 
 /* LVSA_ERR_IO where a file of that name would be lost and may not be. Pipes and devices may. */
 lvsa_status lv_video_check_free(const char *path, const lvsa_video_format *format);

@@ -1,0 +1,39 @@
+/* module.c: loads the libav module, and says what to install where it can't. */
+#include "flow/media/av/module.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/module.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const lv_av_table *loaded; /* stays so until the process ends */
+
+static lvsa_status load(void)
+{
+    void *symbol;
+    lvsa_status s = lv_module_load(&symbol, "av", LV_AV_SYMBOL);
+    if (s != LVSA_OK)
+        return lv_fail_in(s, "no .mp4 or .webm here (write a .y4m, or build lvsa where "
+                             "libavformat-dev and libavcodec-dev are installed)");
+    const lv_av_table *(*get)(void);
+    memcpy(&get, &symbol, sizeof get); /* ISO C has no cast from void * to a function */
+    const lv_av_table *table = get();
+    if (table->abi != LV_AV_ABI || table->size != sizeof *table)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "the libav module found is of another build (ABI %u, %u bytes; ABI %d, %zu "
+                       "bytes are wanted): install the library and the module of one build",
+                       table->abi, table->size, LV_AV_ABI, sizeof *table);
+    loaded = table;
+    return LVSA_OK;
+}
+
+lvsa_status lv_av_get_table(const lv_av_table **out)
+{
+    pthread_mutex_lock(&lock);
+    lvsa_status s = loaded ? LVSA_OK : load();
+    *out = loaded;
+    pthread_mutex_unlock(&lock);
+    return s;
+}
