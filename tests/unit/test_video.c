@@ -18,6 +18,7 @@
 #include <lvsa/lvsa.h>
 
 #include "base/mem.h"
+#include "flow/media/yuv.h"
 #include "scratch.h"
 
 static lvsa_video_format make_format(int width, int height)
@@ -168,6 +169,29 @@ static void y4m_averages_chroma(void **state)
     assert_true(fabs(planes[5] - (128.0 + 224.0 * (mean[0] - luma) / 1.402)) < 0.51);
 }
 
+/* H.264's chroma lies on the even columns: half of it is that column's, and a quarter each
+ * neighbour's. */
+static void chroma_may_lie_left(void **state)
+{
+    (void)state;
+    static const uint8_t rgb[] = {10, 20, 250, 0, 0, 0, 90, 160, 40, 200, 30, 100};
+    const lv_yuv yuv = lv_yuv_make(4, 1, LV_YUV_LEFT);
+    uint8_t planes[8];
+    assert_int_equal(yuv.size, sizeof planes);
+    lv_yuv_convert(planes, rgb, &yuv);
+    for (int i = 0; i < 2; i++) {
+        static const int columns[2][3] = {{0, 0, 1}, {1, 2, 3}};
+        double mean[3];
+        for (int c = 0; c < 3; c++)
+            mean[c] = (rgb[3 * columns[i][0] + c] + 2 * rgb[3 * columns[i][1] + c] +
+                       rgb[3 * columns[i][2] + c]) /
+                      4.0 / 255.0;
+        const double luma = 0.299 * mean[0] + 0.587 * mean[1] + 0.114 * mean[2];
+        assert_true(fabs(planes[4 + i] - (128.0 + 224.0 * (mean[2] - luma) / 1.772)) < 0.51);
+        assert_true(fabs(planes[6 + i] - (128.0 + 224.0 * (mean[0] - luma) / 1.402)) < 0.51);
+    }
+}
+
 /* ---- png ------------------------------------------------------------------------------------- */
 
 #ifdef LVSA_HAVE_PNG
@@ -285,6 +309,48 @@ static void formats(void **state)
         assert_null(video);
     }
     assert_false(exists(scratch_path("never.y4m")));
+}
+
+/* Without the libav module the library works, and says what is wanted; no file is touched. */
+static void no_module(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"f.mp4", "f.WEBM"};
+    lvsa_video_format format = make_format(4, 4);
+    format.replace = 1;
+    setenv("LVSA_MODULE_DIR", scratch_path("empty/"), 1);
+    for (int i = 0; i < 2; i++) {
+        lvsa_video *video;
+        char *text;
+        CHECK_FAILS(lvsa_video_open(&video, scratch_path(names[i]), &format), LVSA_ERR_UNSUPPORTED,
+                    "libavformat-dev");
+        assert_null(video);
+        assert_non_null(strstr(lvsa_last_error(), names[i]));
+        assert_non_null(strstr(lvsa_last_error(), scratch_path("empty/")));
+        assert_false(exists(scratch_path(names[i])));
+        CHECK_FAILS(lvsa_video_read_comment(&text, scratch_path(names[i])), LVSA_ERR_UNSUPPORTED,
+                    "libavformat-dev");
+        assert_null(text);
+    }
+    unsetenv("LVSA_MODULE_DIR");
+}
+
+/* The formats that can't hold a comment have none. */
+static void comments_that_are_not_kept(void **state)
+{
+    (void)state;
+    lvsa_video_format format = make_format(4, 4);
+    format.comment = "lost";
+    uint8_t *rgb = make_frame(4, 4, 0, false);
+    lvsa_video *video;
+    char *text;
+    CHECK_OK(lvsa_video_open(&video, scratch_path("f.y4m"), &format));
+    CHECK_OK(lvsa_video_write(video, rgb));
+    CHECK_OK(lvsa_video_finish(&video));
+    CHECK_OK(lvsa_video_read_comment(&text, scratch_path("f.y4m")));
+    assert_null(text);
+    remove(scratch_path("f.y4m"));
+    free(rgb);
 }
 
 static const char *const endings[] = {
@@ -455,6 +521,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(y4m_comes_back),
         cmocka_unit_test(y4m_averages_chroma),
+        cmocka_unit_test(chroma_may_lie_left),
 #ifdef LVSA_HAVE_PNG
         cmocka_unit_test(png_comes_back),
 #else
@@ -462,6 +529,8 @@ int main(void)
 #endif
         cmocka_unit_test(names),
         cmocka_unit_test(formats),
+        cmocka_unit_test(no_module),
+        cmocka_unit_test(comments_that_are_not_kept),
         cmocka_unit_test(places_that_cannot_be_written),
         cmocka_unit_test(files_are_kept_or_replaced),
         cmocka_unit_test(an_abort_leaves_nothing),

@@ -15,6 +15,20 @@ static int set_limits(AVDictionary **out)
     return code < 0 ? code : av_dict_set(out, "protocol_whitelist", "file", 0);
 }
 
+/* The system's errors are small numbers; the demuxers' own are four letters, but for the one that
+ * says that a format isn't among those allowed. */
+static bool is_format(int code)
+{
+    enum { MOST_ERRNO = 4095 };
+    return code == AVERROR(EINVAL) || code < -MOST_ERRNO;
+}
+
+static lvsa_status fail_format(lv_av_why *why, int code)
+{
+    lv_av_fail(why, "neither .mp4 nor .webm that can be read", code);
+    return LVSA_ERR_FORMAT;
+}
+
 lvsa_status lv_av_read_comment(const char *path, void (*take)(void *user, const char *text),
                                void *user, lv_av_why *why)
 {
@@ -31,7 +45,5 @@ lvsa_status lv_av_read_comment(const char *path, void (*take)(void *user, const 
     av_dict_free(&limits);
     av_free(url);
     if (code >= 0) return LVSA_OK;
-    lvsa_status s = lv_av_fail(why, "", code);
-    /* What the system says begins with a small number; the demuxers' own codes are four letters. */
-    return s == LVSA_ERR_IO && (code == AVERROR_INVALIDDATA || code < -4095) ? LVSA_ERR_FORMAT : s;
+    return is_format(code) ? fail_format(why, code) : lv_av_fail(why, "", code);
 }

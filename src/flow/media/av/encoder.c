@@ -30,13 +30,14 @@ typedef struct codec {
     const char *name;
     lv_av_container container;
     bool even;           /* wants an even width and height */
+    int most;            /* pixels each way                */
     const char *options; /* its own                        */
 } codec;
 
 static const codec codecs[] = {
-    {"libx264", LV_AV_MP4, true, "preset=medium:crf=18"},
-    {"libopenh264", LV_AV_MP4, true, "rc_mode=quality:allow_skip_frames=0"},
-    {"libvpx-vp9", LV_AV_WEBM, false, "crf=24:deadline=good:cpu-used=3:row-mt=1"},
+    {"libx264", LV_AV_MP4, true, 16384, "preset=medium:crf=18"},
+    {"libopenh264", LV_AV_MP4, true, 16384, "rc_mode=quality:allow_skip_frames=0"},
+    {"libvpx-vp9", LV_AV_WEBM, false, 65535, "crf=24:deadline=good:cpu-used=3:row-mt=1"},
 };
 enum { CODECS = sizeof codecs / sizeof codecs[0] };
 
@@ -55,13 +56,20 @@ const char *lv_av_codec_name(lv_av_container container, int index)
     return c ? c->name : NULL;
 }
 
-static lvsa_status fail_no_codec(lv_av_why *why, lv_av_container container)
+static lvsa_status choose_codec(const codec **out, const lv_av_video *v, lv_av_why *why)
 {
+    const bool mp4 = v->container == LV_AV_MP4;
     const unsigned version = avcodec_version();
-    snprintf(why->text, sizeof why->text, "libavcodec %u.%u has no %s; install one that has%s",
-             AV_VERSION_MAJOR(version), AV_VERSION_MINOR(version),
-             container == LV_AV_MP4 ? "libx264 and no libopenh264" : "libvpx-vp9",
-             container == LV_AV_MP4 ? ", or write a .webm or .y4m" : ", or write a .mp4 or .y4m");
+    const codec *c = *out = find_codec(v->container, 0);
+    if (c && v->width <= c->most && v->height <= c->most) return LVSA_OK;
+    if (c)
+        snprintf(why->text, sizeof why->text, "%d x %d pixels: %s takes %d each way at most",
+                 v->width, v->height, c->name, c->most);
+    else
+        snprintf(why->text, sizeof why->text,
+                 "libavcodec %u.%u has no %s; install one that has, or write a %s or .y4m",
+                 AV_VERSION_MAJOR(version), AV_VERSION_MINOR(version),
+                 mp4 ? "libx264 and no libopenh264" : "libvpx-vp9", mp4 ? ".webm" : ".mp4");
     return LVSA_ERR_UNSUPPORTED;
 }
 
@@ -133,8 +141,9 @@ static int make_frame(lv_av_encoder *e)
 
 static lvsa_status open_parts(lv_av_encoder *e, const lv_av_video *v, lv_av_why *why)
 {
-    const codec *chosen = find_codec(v->container, 0);
-    if (!chosen) return fail_no_codec(why, v->container);
+    const codec *chosen;
+    lvsa_status s = choose_codec(&chosen, v, why);
+    if (s != LVSA_OK) return s;
     int code = avformat_alloc_output_context2(&e->file, NULL,
                                               v->container == LV_AV_MP4 ? "mp4" : "webm", NULL);
     if (code >= 0) code = open_codec(e, v, chosen);
@@ -142,7 +151,7 @@ static lvsa_status open_parts(lv_av_encoder *e, const lv_av_video *v, lv_av_why 
         char what[160];
         snprintf(what, sizeof what, "%s refuses %d x %d pixels at %d/%d frames a second",
                  chosen->name, v->width, v->height, v->rate, v->scale);
-        lvsa_status s = lv_av_fail(why, what, code);
+        s = lv_av_fail(why, what, code);
         return s == LVSA_ERR_MEMORY ? s : LVSA_ERR_UNSUPPORTED;
     }
     code = open_stream(e, v);

@@ -1,5 +1,5 @@
-/* module.h: the libav module, liblvsa_av.so.<major version>: all that libavformat and libavcodec are
- * called by. The library links to neither; it loads the module when a name ends in .mp4 or .webm. */
+/* module.h: the libav module, liblvsa_av.so.<major version>: all that calls libavformat and
+ * libavcodec. The library links to neither; it loads the module for names in .mp4 and .webm. */
 #ifndef LV_FLOW_MEDIA_AV_MODULE_H
 #define LV_FLOW_MEDIA_AV_MODULE_H
 
@@ -30,14 +30,15 @@ typedef struct lv_av_encoder lv_av_encoder;
 
 /* What the module gives. One encoder, one thread at a time. */
 typedef struct lv_av_table {
-    uint32_t abi; /* LV_AV_ABI and sizeof(lv_av_table) as the module was compiled with: both have */
-    uint32_t size; /* to be the library's                                                         */
+    /* LV_AV_ABI and sizeof(lv_av_table) as the module was compiled with: both have to be the
+     * library's. */
+    uint32_t abi, size;
 
     /* An encoder; no file yet. LVSA_ERR_UNSUPPORTED: there is no codec, or it refuses the video. */
     lvsa_status (*open)(lv_av_encoder **out, const lv_av_video *video, lv_av_why *why);
     /* Its file. *made says whether there is one now, also after a failure. */
     lvsa_status (*start)(lv_av_encoder *encoder, const char *path, bool *made, lv_av_why *why);
-    /* The next frame: planes Y [height, width], Cb and Cr [half, half], rounded up, limited range. */
+    /* The next frame: planes Y [height, width], Cb and Cr [half, half], rounded up. */
     lvsa_status (*write)(lv_av_encoder *encoder, const uint8_t *planes, lv_av_why *why);
     /* The frames that the encoder still has, and the file's end. */
     lvsa_status (*finish)(lv_av_encoder *encoder, lv_av_why *why);
