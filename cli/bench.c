@@ -41,7 +41,7 @@ static timing summarise(double *seconds, int runs)
 /* ---- bench attention: options ---------------------------------------------------------------- */
 
 typedef struct attention_settings {
-    int_setting heads, kv_heads, head_dim, dtype, backend, threads;
+    int_setting shape, heads, kv_heads, head_dim, dtype, text, device, backend, threads;
 } attention_settings;
 
 typedef struct measure_settings {
@@ -70,6 +70,29 @@ static const char *backend_name(int index)
     return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
 }
 
+static const char *device_name(int index)
+{
+    return index == LVSA_DEVICE_CPU ? "cpu" : index == LVSA_DEVICE_CUDA ? "cuda" : NULL;
+}
+
+/* The self-attention of one layer of known models; a number is that of latent frames. */
+static const struct {
+    const char *name;
+    int frames, patches, reference, rotation; /* at rotation 1 a query of Wan attends to 22 frames */
+    int heads, kv_heads, head_dim, text;
+} shapes[] = {
+    {"dense-21", 21, 1560, 21, 0, 12, 12, 128, 0},     {"wan-41", 41, 1560, 21, 1, 12, 12, 128, 0},
+    {"wan-81", 81, 1560, 21, 1, 12, 12, 128, 0},       {"wan-121", 121, 1560, 21, 1, 12, 12, 128, 0},
+    {"wan14b-81", 81, 1560, 21, 1, 40, 40, 128, 0},    {"hunyuan", 49, 1590, 33, 1, 16, 16, 128, 300},
+    {"cogvideox", 25, 1350, 13, 1, 48, 48, 64, 226},   {"cosmos", 95, 920, 48, 1, 32, 8, 128, 0},
+};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static const char *shape_name(int index)
+{
+    return index == 0 ? "none" : index <= SHAPES ? shapes[index - 1].name : NULL;
+}
+
 static const char *compare_name(int index)
 {
     return index == 0 ? "nothing" : index == 1 ? "dense" : NULL;
@@ -79,6 +102,8 @@ static const option bench_pattern_options[] = {PATTERN_OPTIONS("41", "256", "21"
 
 /* clang-format off */
 static const option attention_options[] = {
+    {"shape", 0, OPTION_CHOICE, offsetof(attention_settings, shape), "NAME", .choice = shape_name,
+     .fallback = "none", .help = "a model's sizes, in bf16; what is given besides goes before it"},
     {"heads", 0, OPTION_INT, offsetof(attention_settings, heads), "H", .lo = 1, .hi = 1024,
      .fallback = "4", .help = "query heads"},
     {"kv-heads", 0, OPTION_INT, offsetof(attention_settings, kv_heads), "H", .lo = 1, .hi = 1024,
@@ -87,6 +112,10 @@ static const option attention_options[] = {
      .hi = LVSA_MAX_HEAD_DIM, .fallback = "64", .help = "head size"},
     {"dtype", 0, OPTION_CHOICE, offsetof(attention_settings, dtype), "TYPE", .choice = dtype_name,
      .fallback = "f32", .help = "type of the tensors"},
+    {"text", 0, OPTION_INT, offsetof(attention_settings, text), "L", .lo = 0, .hi = 1 << 20,
+     .fallback = "0", .help = "rows of text that every query attends to as well"},
+    {"device", 0, OPTION_CHOICE, offsetof(attention_settings, device), "NAME",
+     .choice = device_name, .fallback = "cpu", .help = "where it is computed"},
     {"backend", 0, OPTION_CHOICE, offsetof(attention_settings, backend), "NAME",
      .choice = backend_name, .fallback = "auto", .environment = "LVSA_BACKEND",
      .help = "what computes it"},
@@ -151,78 +180,101 @@ static uint16_t f16_bits(float value)
     return (uint16_t)(sign | ((rest - 0x38000000u + 0x0fffu + ((rest >> 13) & 1u)) >> 13));
 }
 
-static void fill_normal(void *tensor, size_t count, lvsa_dtype dtype, uint64_t seed)
+/* Numbers that repeat after four million: making more would take longer than the benchmark. */
+static void fill_normal(void *tensor, size_t count, lvsa_dtype dtype, size_t bytes, uint64_t seed)
 {
-    for (size_t i = 0; i < count; i++) {
+    const size_t period = (size_t)1 << 22;
+    for (size_t i = 0; i < count && i < period; i++) {
         float value = next_normal(&seed);
         if (dtype == LVSA_F32) ((float *)tensor)[i] = value;
         else ((uint16_t *)tensor)[i] = dtype == LVSA_BF16 ? bf16_bits(value) : f16_bits(value);
     }
+    for (size_t i = period; i < count; i += period)
+        memcpy((char *)tensor + i * bytes, tensor,
+               (count - i < period ? count - i : period) * bytes);
 }
 
-/* q, k, v and out of a call, contiguous [1, S, H, D]. */
+/* The tensors of a call, contiguous [1, rows, heads, D]; k and v of the video, then of the text. */
+enum { Q, OUT, K, V, TEXT_K, TEXT_V, TENSORS };
+
 typedef struct tensors {
-    void *q, *k, *v, *out;
+    lvsa_device device;
+    void *data[TENSORS];
 } tensors;
 
 static void free_tensors(tensors *t)
 {
-    free(t->q);
-    free(t->k);
-    free(t->v);
-    free(t->out);
-    *t = (tensors){NULL, NULL, NULL, NULL};
+    for (int i = 0; i < TENSORS; i++) lvsa_device_free(&t->data[i], t->device);
 }
 
-static void *new_tensor(double elements, size_t bytes)
+/* A tensor of normal numbers, or for seed 0 of no particular ones. */
+static lvsa_status new_tensor(void **out, lvsa_device device, double elements, int dtype,
+                              uint64_t seed)
 {
-    return elements * (double)bytes < (double)(SIZE_MAX / 2) ? calloc((size_t)elements, bytes)
-                                                             : NULL;
+    const size_t bytes = dtypes[dtype].bytes, count = (size_t)elements;
+    *out = NULL;
+    if (elements * (double)bytes >= (double)(SIZE_MAX / 2)) return LVSA_ERR_MEMORY;
+    lvsa_status status = lvsa_device_alloc(out, device, count * bytes);
+    if (status != LVSA_OK || seed == 0) return status;
+    void *host = device == LVSA_DEVICE_CPU ? *out : malloc(count * bytes + 1);
+    if (!host) return LVSA_ERR_MEMORY;
+    fill_normal(host, count, dtypes[dtype].dtype, bytes, seed);
+    if (host == *out) return LVSA_OK;
+    status = lvsa_device_copy(*out, host, count * bytes, device);
+    free(host);
+    return status;
 }
 
-static exit_code make_tensors(tensors *t, lvsa_attention *call, const bench_settings *s)
+static int kv_heads_of(const attention_settings *a)
+{
+    return a->kv_heads.from ? a->kv_heads.value : a->heads.value;
+}
+
+static exit_code make_tensors(tensors *t, const bench_settings *s)
 {
     const attention_settings *a = &s->attention;
-    const int kv_heads = a->kv_heads.from ? a->kv_heads.value : a->heads.value,
-              d = a->head_dim.value;
-    const size_t bytes = dtypes[a->dtype.value].bytes;
     const double rows = (double)s->pattern.latent_frames.value * s->pattern.patches.value;
-    const double all = rows * a->heads.value * d, kv = rows * kv_heads * d;
+    const double q = rows * a->heads.value * a->head_dim.value,
+                 row = (double)kv_heads_of(a) * a->head_dim.value, text = a->text.value * row;
+    const double elements[TENSORS] = {q, q, rows * row, rows * row, text, text};
+    const uint64_t seeds[TENSORS] = {1, 0, 2, 3, 4, 5};
+    double all = 0.0;
+    lvsa_status status = LVSA_OK;
+    for (int i = 0; i < TENSORS && status == LVSA_OK; i++)
+        status = new_tensor(&t->data[i], t->device, elements[i], a->dtype.value, seeds[i]);
+    if (status != LVSA_ERR_MEMORY) return complain_status(status);
+    for (int i = 0; i < TENSORS; i++) all += elements[i];
+    return complain(CODE_MEMORY,
+                    "tensors of %.3g GB don't fit in memory; use fewer frames, patches or heads",
+                    1e-9 * (double)dtypes[a->dtype.value].bytes * all);
+}
 
-    *t = (tensors){new_tensor(all, bytes), new_tensor(kv, bytes), new_tensor(kv, bytes),
-                   new_tensor(all, bytes)};
-    if (!t->q || !t->k || !t->v || !t->out)
-        return complain(
-            CODE_MEMORY,
-            "tensors of %.3g GB don't fit in memory; use fewer frames, patches or heads",
-            2e-9 * (double)bytes * (all + kv));
-    const lvsa_dtype dtype = dtypes[a->dtype.value].dtype;
-    fill_normal(t->q, (size_t)all, dtype, 1);
-    fill_normal(t->k, (size_t)kv, dtype, 2);
-    fill_normal(t->v, (size_t)kv, dtype, 3);
-
+static lvsa_attention make_call(const tensors *t, const bench_settings *s)
+{
+    const attention_settings *a = &s->attention;
+    const int d = a->head_dim.value, kv_heads = kv_heads_of(a), text = a->text.value;
+    const int64_t rows = (int64_t)s->pattern.latent_frames.value * s->pattern.patches.value;
     const lvsa_strides q_strides = {0, (int64_t)a->heads.value * d, d},
                        kv_strides = {0, (int64_t)kv_heads * d, d};
-    *call = (lvsa_attention){.size = sizeof *call,
-                             .dtype = dtype,
-                             .batch = 1,
-                             .queries = (int64_t)rows,
-                             .heads = a->heads.value,
-                             .kv_heads = kv_heads,
-                             .head_dim = d,
-                             .q = t->q,
-                             .q_strides = q_strides,
-                             .out = t->out,
-                             .out_strides = q_strides,
-                             .sources = 1,
-                             .backend = (lvsa_backend)a->backend.value,
-                             .threads = a->threads.value};
-    call->source[0] = (lvsa_source){.k = t->k,
-                                    .v = t->v,
-                                    .k_strides = kv_strides,
-                                    .v_strides = kv_strides,
-                                    .tokens = (int64_t)rows};
-    return CODE_DONE;
+    lvsa_attention call = {.size = sizeof call,
+                           .dtype = dtypes[a->dtype.value].dtype,
+                           .batch = 1,
+                           .queries = rows,
+                           .heads = a->heads.value,
+                           .kv_heads = kv_heads,
+                           .head_dim = d,
+                           .q = t->data[Q],
+                           .q_strides = q_strides,
+                           .out = t->data[OUT],
+                           .out_strides = q_strides,
+                           .sources = text > 0 ? 2 : 1,
+                           .backend = (lvsa_backend)a->backend.value,
+                           .device = t->device,
+                           .threads = a->threads.value};
+    call.source[0] = (lvsa_source){t->data[K], t->data[V], kv_strides, kv_strides, rows, NULL};
+    call.source[1] =
+        (lvsa_source){t->data[TEXT_K], t->data[TEXT_V], kv_strides, kv_strides, text, NULL};
+    return call;
 }
 
 /* ---- bench attention: measuring -------------------------------------------------------------- */
@@ -243,57 +295,88 @@ static exit_code time_runs(timing *out, const lvsa_attention *call, const measur
     double *seconds = calloc((size_t)s->repeat.value, sizeof *seconds);
     if (!seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", s->repeat.value);
     lvsa_status status = lvsa_attention_run(call);
+    if (status == LVSA_OK) status = lvsa_device_synchronize(call->device, call->stream);
     const double end = now() + s->seconds.value;
     int runs = 0;
     while (status == LVSA_OK && runs < s->repeat.value && (runs == 0 || now() < end)) {
         double start = now();
         status = lvsa_attention_run(call);
+        double returned = now();
+        if (status == LVSA_OK) status = lvsa_device_synchronize(call->device, call->stream);
         seconds[runs++] = now() - start;
         note(TALK_VERBOSE, "%s, run %d: %.3f ms", name, runs, 1e3 * seconds[runs - 1]);
+        if (call->device != LVSA_DEVICE_CPU)
+            note(TALK_VERBOSE, "the call returned after %.1f us", 1e6 * (returned - start));
     }
     if (status == LVSA_OK) *out = summarise(seconds, runs);
     free(seconds);
     return complain_status(status);
 }
 
+/* The FLOPs of the text's pairs come on top of the frames'. */
+static double flops_of(const bench_settings *s, double frame_pairs)
+{
+    const attention_settings *a = &s->attention;
+    const double patches = s->pattern.patches.value, text = a->text.value;
+    return pattern_flops(frame_pairs + s->pattern.latent_frames.value * text / patches,
+                         s->pattern.patches.value, a->heads.value, a->head_dim.value);
+}
+
 static exit_code measure(measurement *out, lvsa_attention *call, const bench_settings *s,
                          const char *name)
 {
-    size_t bytes;
+    lvsa_tiles *tiles = NULL;
+    out->flops = flops_of(s, out->frame_pairs);
     lvsa_status status = lvsa_attention_kernel(&out->kernel, call);
-    if (status == LVSA_OK) status = lvsa_attention_workspace(&bytes, call);
-    if (status != LVSA_OK) return complain_status(status);
-
-    call->workspace_size = (bytes + 63) / 64 * 64; /* aligned_alloc() wants a multiple */
-    call->workspace = bytes ? aligned_alloc(64, call->workspace_size) : NULL;
-    if (bytes && !call->workspace)
-        return complain(CODE_MEMORY, "a workspace of %zu bytes doesn't fit in memory", bytes);
-    out->flops = pattern_flops(out->frame_pairs, s->pattern.patches.value, (int)call->heads,
-                               (int)call->head_dim);
-    exit_code code = time_runs(&out->time, call, &s->measure, name);
-    free(call->workspace);
-    call->workspace = NULL;
+    if (status == LVSA_OK) status = lvsa_attention_workspace(&call->workspace_size, call);
+    if (status == LVSA_OK)
+        status = lvsa_device_alloc(&call->workspace, call->device, call->workspace_size);
+    double start = now();
+    if (status == LVSA_OK) status = lvsa_tiles_create(&tiles, call);
+    if (call->device != LVSA_DEVICE_CPU)
+        note(TALK_VERBOSE, "%s: the tiles took %.0f us", name, 1e6 * (now() - start));
+    call->tiles = tiles;
+    exit_code code =
+        status == LVSA_OK ? time_runs(&out->time, call, &s->measure, name) : complain_status(status);
+    lvsa_tiles_free(&tiles);
+    lvsa_device_free(&call->workspace, call->device);
+    call->tiles = NULL;
     return code;
 }
 
-static void print_measurement(const char *name, const measurement *m, int frames)
+/* Dense products of 16-bit numbers, H100 and H200 SXM, as their maker states it. */
+static const double SM90_PEAK = 989e12;
+
+static void print_measurement(const char *name, const measurement *m, int frames,
+                              lvsa_device device)
 {
-    printf("%-8s %12.3f %12.3f %12.2f %10.2f  %d\n", name, 1e3 * m->time.median, 1e3 * m->time.best,
-           1e-9 * m->flops / m->time.median, m->frame_pairs / frames, m->time.runs);
+    const double rate = m->flops / m->time.median;
+    printf("%-8s %12.3f %12.3f ", name, 1e3 * m->time.median, 1e3 * m->time.best);
+    if (device == LVSA_DEVICE_CPU) printf("%12.2f", 1e-9 * rate);
+    else printf("%12.1f %10.1f %%", 1e-12 * rate, 100.0 * rate / SM90_PEAK);
+    printf(" %10.2f  %d\n", m->frame_pairs / frames, m->time.runs);
 }
 
 static void print_attention_table(const bench_settings *s, const measurement *sparse,
-                                  const measurement *dense)
+                                  const measurement *dense, const char *gpu)
 {
     const attention_settings *a = &s->attention;
     const int frames = s->pattern.latent_frames.value, patches = s->pattern.patches.value;
-    printf("%s: %d frames x %d patches, %d heads x %d, %s\n", sparse->kernel, frames, patches,
+    const lvsa_device device = (lvsa_device)a->device.value;
+    printf("%s: %d frames x %d patches, %d heads x %d, %s", sparse->kernel, frames, patches,
            a->heads.value, a->head_dim.value, dtypes[a->dtype.value].name);
-    printf("%-8s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "GFLOP/s", "frames",
-           "runs");
-    print_measurement("sparse", sparse, frames);
+    if (kv_heads_of(a) != a->heads.value) printf(", %d kv heads", kv_heads_of(a));
+    if (a->text.value) printf(", %d rows of text", a->text.value);
+    printf("%s%s\n", *gpu ? "\n" : "", gpu);
+    if (device == LVSA_DEVICE_CPU)
+        printf("%-8s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "GFLOP/s", "frames",
+               "runs");
+    else
+        printf("%-8s %12s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "TFLOP/s",
+               "of 989", "frames", "runs");
+    print_measurement("sparse", sparse, frames, device);
     if (!dense) return;
-    print_measurement("dense", dense, frames);
+    print_measurement("dense", dense, frames, device);
     printf("%.2fx faster for %.2fx less work\n", dense->time.median / sparse->time.median,
            dense->flops / sparse->flops);
 }
@@ -321,10 +404,10 @@ static exit_code print_attention_json(const bench_settings *s, const measurement
 {
     const attention_settings *a = &s->attention;
     return print_object(json_pack(
-        "{s:i,s:i,s:i,s:i,s:i,s:s,s:i,s:o,s:o}", "latent_frames", s->pattern.latent_frames.value,
+        "{s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:i,s:o,s:o}", "latent_frames", s->pattern.latent_frames.value,
         "patches_per_frame", s->pattern.patches.value, "heads", a->heads.value, "kv_heads",
-        a->kv_heads.from ? a->kv_heads.value : a->heads.value, "head_dim", a->head_dim.value,
-        "dtype", dtypes[a->dtype.value].name, "threads", a->threads.value, "sparse",
+        kv_heads_of(a), "head_dim", a->head_dim.value, "text", a->text.value, "dtype",
+        dtypes[a->dtype.value].name, "device", device_name(a->device.value), "threads", a->threads.value, "sparse",
         measurement_object(sparse), "dense", dense ? measurement_object(dense) : json_null()));
 }
 
@@ -337,31 +420,68 @@ static exit_code bench_plan_of(lvsa_plan **plan, lvsa_plan_info *info, const pat
     return complain_status(status);
 }
 
-static exit_code run_bench_attention(const void *settings)
+static void take(int_setting *setting, int value)
 {
-    const bench_settings *s = settings;
+    if (setting->from != FROM_FLAG) *setting = (int_setting){FROM_FLAG, value};
+}
+
+/* The shape's sizes, where no flag says otherwise. */
+static void apply_shape(bench_settings *s)
+{
+    if (s->attention.shape.value == 0) return;
+    const int i = s->attention.shape.value - 1;
+    const bool own_heads = s->attention.heads.from == FROM_FLAG;
+    take(&s->pattern.latent_frames, shapes[i].frames);
+    take(&s->pattern.patches, shapes[i].patches);
+    take(&s->pattern.reference, shapes[i].reference);
+    take(&s->pattern.rotation, shapes[i].rotation);
+    take(&s->attention.heads, shapes[i].heads);
+    if (!own_heads) take(&s->attention.kv_heads, shapes[i].kv_heads);
+    take(&s->attention.head_dim, shapes[i].head_dim);
+    take(&s->attention.text, shapes[i].text);
+    take(&s->attention.dtype, 1);
+}
+
+/* What the GPU is called; "" on the CPU. */
+static exit_code find_device(lvsa_device_info *info, lvsa_device device)
+{
+    *info = (lvsa_device_info){.size = sizeof *info};
+    if (device == LVSA_DEVICE_CPU) return CODE_DONE;
+    return complain_status(lvsa_device_get_info(info, device));
+}
+
+static exit_code measure_both(const bench_settings *s, const lvsa_plan *plan, double frame_pairs,
+                              lvsa_attention *call, const char *gpu)
+{
     const bool compare = s->measure.compare.value;
     const double frames = s->pattern.latent_frames.value;
+    measurement sparse = {.frame_pairs = frame_pairs}, dense = {.frame_pairs = frames * frames};
+    call->source[0].runs = lvsa_plan_get_runs(plan);
+    exit_code code = measure(&sparse, call, s, "sparse");
+    call->source[0].runs = NULL;
+    if (code == CODE_DONE && compare) code = measure(&dense, call, s, "dense");
+    if (code != CODE_DONE) return code;
+    if (s->measure.json.value) return print_attention_json(s, &sparse, compare ? &dense : NULL);
+    print_attention_table(s, &sparse, compare ? &dense : NULL, gpu);
+    return CODE_DONE;
+}
+
+static exit_code run_bench_attention(const void *settings)
+{
+    bench_settings s = *(const bench_settings *)settings;
+    apply_shape(&s);
     lvsa_plan *plan = NULL;
     lvsa_plan_info info;
-    lvsa_attention call;
-    tensors t = {NULL, NULL, NULL, NULL};
-    measurement sparse = {0}, dense = {.frame_pairs = frames * frames};
+    lvsa_device_info device;
+    tensors t = {.device = (lvsa_device)s.attention.device.value};
 
-    exit_code code = bench_plan_of(&plan, &info, &s->pattern);
-    if (code == CODE_DONE) code = make_tensors(&t, &call, s);
+    exit_code code = bench_plan_of(&plan, &info, &s.pattern);
+    if (code == CODE_DONE) code = find_device(&device, t.device);
+    if (code == CODE_DONE) code = make_tensors(&t, &s);
     if (code == CODE_DONE) {
-        sparse.frame_pairs = (double)info.attended_sum;
-        call.source[0].runs = lvsa_plan_get_runs(plan);
-        code = measure(&sparse, &call, s, "sparse");
+        lvsa_attention call = make_call(&t, &s);
+        code = measure_both(&s, plan, (double)info.attended_sum, &call, device.name);
     }
-    if (code == CODE_DONE && compare) {
-        call.source[0].runs = NULL;
-        code = measure(&dense, &call, s, "dense");
-    }
-    if (code == CODE_DONE && s->measure.json.value)
-        code = print_attention_json(s, &sparse, compare ? &dense : NULL);
-    else if (code == CODE_DONE) print_attention_table(s, &sparse, compare ? &dense : NULL);
     free_tensors(&t);
     lvsa_plan_free(&plan);
     return code;
@@ -370,7 +490,8 @@ static exit_code run_bench_attention(const void *settings)
 static const char *const bench_attention_examples[] = {
     "lvsa bench attention --compare dense", "a small video, sparse and dense",
     "lvsa bench attention --latent-frames 81 --patches-per-frame 1560 --heads 12 --head-dim 128",
-    "the size of Wan 2.1 1.3B's attention over 20 seconds at 480p", NULL};
+    "the size of Wan 2.1 1.3B's attention over 20 seconds at 480p",
+    "lvsa bench attention --device cuda --shape wan-81", "the same on a GPU", NULL};
 
 const command bench_attention_command = {
     .name = "bench attention",

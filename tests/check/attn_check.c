@@ -65,9 +65,11 @@ static float normal(void)
 
 static void *keep(attn_problem *p, size_t count, size_t size)
 {
-    void *memory = aligned_alloc(64, (count * size + 63) / 64 * 64 + 64);
+    size_t bytes = (count * size + 63) / 64 * 64 + 64;
+    void *memory = aligned_alloc(64, bytes);
     assert_non_null(memory);
     assert_true((size_t)p->memories < sizeof p->memory / sizeof p->memory[0]);
+    p->bytes[p->memories] = bytes;
     p->memory[p->memories++] = memory;
     return memory;
 }
@@ -221,7 +223,8 @@ void attn_problem_create(attn_problem *p, const attn_case *wanted)
                                .head_dim = c->head_dim,
                                .scale = c->scale,
                                .backend = c->backend,
-                               .threads = c->threads};
+                               .threads = c->threads,
+                               .device = c->device};
     add_video(p);
     if (c->text) add_source(p, c->text);
     spoil_input(p);
@@ -238,6 +241,7 @@ void attn_problem_create(attn_problem *p, const attn_case *wanted)
         size_t rows = (size_t)(c->batch * c->heads * c->queries) + 2 * GUARD;
         float *lse = keep(p, rows, sizeof *lse);
         poison(lse, rows, LVSA_F32);
+        p->lse_start = lse;
         p->call.lse = lse + GUARD;
     }
 }
@@ -248,46 +252,178 @@ void attn_problem_free(attn_problem *p)
     lvsa_plan_free(&p->plan);
 }
 
+/* ---- running -------------------------------------------------------------------------------- */
+
+static void run_on_cpu(attn_problem *p)
+{
+    lvsa_attention call = p->call;
+    CHECK_OK(lvsa_attention_workspace(&call.workspace_size, &call));
+    call.workspace = keep(p, call.workspace_size, 1);
+    CHECK_OK(lvsa_attention_run(&call));
+}
+
+/* A pointer into the problem's memory, as one into the copies of it. */
+static void *moved(const attn_problem *p, void *const *copy, const void *pointer)
+{
+    for (int i = 0; i < p->memories; i++) {
+        const char *start = p->memory[i];
+        if ((const char *)pointer >= start && (const char *)pointer < start + p->bytes[i])
+            return (char *)copy[i] + ((const char *)pointer - start);
+    }
+    return NULL;
+}
+
+/* Runs the call on copies, three times; the output goes to the problem's memory. */
+static void run_copies(attn_problem *p, const lvsa_attention *call, void *const *copy,
+                       const char *file, int line)
+{
+    const lvsa_device device = p->c.device;
+    for (int run = 0; run < 3; run++) {
+        CHECK_OK(lvsa_attention_run(call));
+        CHECK_OK(lvsa_device_synchronize(device, call->stream));
+        for (int i = 0; i < p->memories; i++) {
+            if (p->memory[i] != p->out_start && p->memory[i] != p->lse_start) continue;
+            void *have = malloc(p->bytes[i]);
+            assert_non_null(have);
+            CHECK_OK(lvsa_device_copy(have, copy[i], p->bytes[i], device));
+            if (run > 0 && memcmp(have, p->memory[i], p->bytes[i]) != 0)
+                fail_msg("%s:%d: run %d gave other bits than the first", file, line, run + 1);
+            if (run == 0) { /* the next one begins with poison again */
+                CHECK_OK(lvsa_device_copy(copy[i], p->memory[i], p->bytes[i], device));
+                memcpy(p->memory[i], have, p->bytes[i]);
+            }
+            free(have);
+        }
+    }
+}
+
+static void run_on_device(attn_problem *p, const char *file, int line)
+{
+    const lvsa_device device = p->c.device;
+    void *copy[sizeof p->memory / sizeof p->memory[0]];
+    for (int i = 0; i < p->memories; i++) {
+        CHECK_OK(lvsa_device_alloc(&copy[i], device, p->bytes[i]));
+        CHECK_OK(lvsa_device_copy(copy[i], p->memory[i], p->bytes[i], device));
+    }
+    lvsa_attention call = p->call;
+    call.q = moved(p, copy, call.q);
+    call.out = moved(p, copy, call.out);
+    call.lse = moved(p, copy, call.lse);
+    for (int i = 0; i < call.sources; i++) {
+        call.source[i].k = moved(p, copy, call.source[i].k);
+        call.source[i].v = moved(p, copy, call.source[i].v);
+    }
+    lvsa_tiles *tiles;
+    CHECK_OK(lvsa_attention_workspace(&call.workspace_size, &call));
+    CHECK_OK(lvsa_device_alloc(&call.workspace, device, call.workspace_size));
+    CHECK_OK(lvsa_tiles_create(&tiles, &call));
+    call.tiles = tiles;
+    run_copies(p, &call, copy, file, line);
+    lvsa_tiles_free(&tiles);
+    lvsa_device_free(&call.workspace, device);
+    for (int i = 0; i < p->memories; i++) lvsa_device_free(&copy[i], device);
+}
+
+void attn_problem_run(attn_problem *p, const char *file, int line)
+{
+    if (p->c.device == LVSA_DEVICE_CPU) run_on_cpu(p);
+    else run_on_device(p, file, line);
+}
+
 /* ---- comparing ------------------------------------------------------------------------------ */
 
-/* The same call through the reference, in fp32 so that its output isn't rounded: [B, Sq, H, D] and
- * lse. */
-static void compute_reference(attn_problem *p, float *out, float *lse)
+/* What the reference says of some query rows: out [B, rows, H, D], lse [B, H, rows]. */
+typedef struct wanted {
+    int64_t *row;
+    int64_t rows;
+    float *out, *lse;
+} wanted;
+
+static void list_rows(wanted *w, const attn_problem *p)
 {
-    attn_problem wide = *p;
-    attn_case *c = &wide.c;
-    lvsa_attention *call = &wide.call;
-    void *copies[2 * LVSA_MAX_SOURCES + 1];
-    int count = 0;
-    struct {
-        const void **tensor;
-        lvsa_strides strides;
-        int64_t rows, heads;
-    } inputs[2 * LVSA_MAX_SOURCES + 1];
-    inputs[count].tensor = &call->q, inputs[count].strides = call->q_strides;
-    inputs[count].rows = call->queries, inputs[count++].heads = call->heads;
-    for (int i = 0; i < call->sources; i++)
-        for (int v = 0; v < 2; v++) {
-            lvsa_source *s = &call->source[i];
-            inputs[count].tensor = v ? &s->v : &s->k;
-            inputs[count].strides = v ? s->v_strides : s->k_strides;
-            inputs[count].rows = s->tokens, inputs[count++].heads = call->kv_heads;
-        }
-    for (int i = 0; i < count; i++) {
-        size_t elements = (size_t)(c->batch * inputs[i].strides.batch);
-        float *copy = malloc((elements + 1) * sizeof *copy);
-        assert_non_null(copy);
-        for (size_t e = 0; e < elements; e++) copy[e] = get(*inputs[i].tensor, e, c->dtype);
-        copies[i] = copy;
-        *inputs[i].tensor = copy;
+    const int64_t all = p->call.queries, patches = p->c.dense ? all : p->c.patches;
+    w->rows = p->c.sample ? p->c.sample : all;
+    w->row = malloc((size_t)w->rows * sizeof *w->row);
+    assert_non_null(w->row);
+    for (int64_t i = 0; i < w->rows; i++) {
+        int64_t random = (int64_t)(uniform() * (double)all) % all;
+        int64_t first = random / patches * patches; /* of the row's frame */
+        int64_t choice[] = {random, first, first + patches - 1};
+        w->row[i] = !p->c.sample ? i : i == 0 ? all - 1 : choice[i % 3];
     }
-    call->dtype = LVSA_F32, call->backend = LVSA_BACKEND_REF;
-    call->workspace = NULL, call->workspace_size = 0;
-    call->out = out, call->lse = lse;
-    call->out_strides = (lvsa_strides){call->queries * call->heads * call->head_dim,
-                                       call->heads * call->head_dim, call->head_dim};
-    CHECK_OK(lvsa_attention_run(call));
-    for (int i = 0; i < count; i++) free(copies[i]);
+}
+
+/* The call's tensors in fp32, as lvsa_attention wants them; *count copies, freed by the caller. */
+static void widen(lvsa_attention *call, float **copy, int *count)
+{
+    *count = 0;
+    for (int i = -1; i < call->sources; i++)
+        for (int v = 0; v < (i < 0 ? 1 : 2); v++) {
+            lvsa_source *s = i < 0 ? NULL : &call->source[i];
+            const void **tensor = !s ? &call->q : v ? &s->v : &s->k;
+            int64_t batch_stride = !s ? call->q_strides.batch
+                                   : v ? s->v_strides.batch : s->k_strides.batch;
+            size_t elements = (size_t)(call->batch * batch_stride);
+            float *wide = malloc((elements + 1) * sizeof *wide);
+            assert_non_null(wide);
+            for (size_t e = 0; e < elements; e++) wide[e] = get(*tensor, e, call->dtype);
+            *tensor = copy[(*count)++] = wide;
+        }
+    call->dtype = LVSA_F32, call->backend = LVSA_BACKEND_REF, call->device = LVSA_DEVICE_CPU;
+}
+
+/* One query row, as a call of its own whose runs are those of the row's frame. */
+static void compute_row(const wanted *w, int64_t i, const lvsa_attention *wide)
+{
+    lvsa_attention call = *wide;
+    lvsa_runs one[LVSA_MAX_SOURCES];
+    int32_t offsets[LVSA_MAX_SOURCES][2] = {{0}};
+    const int64_t heads = call.heads;
+    float *lse = malloc((size_t)(call.batch * heads) * sizeof *lse);
+    assert_non_null(lse);
+    call.queries = 1;
+    call.q = (const float *)call.q + w->row[i] * call.q_strides.token;
+    call.out = w->out + i * heads * call.head_dim;
+    call.lse = lse;
+    for (int s = 0; s < call.sources; s++) {
+        const lvsa_runs *runs = call.source[s].runs;
+        if (!runs) continue;
+        int64_t frame = w->row[i] / runs->patches_per_frame;
+        offsets[s][1] = runs->offsets[frame + 1] - runs->offsets[frame];
+        one[s] = (lvsa_runs){1, 1, offsets[s], runs->list + runs->offsets[frame]};
+        call.source[s].runs = &one[s];
+    }
+    CHECK_OK(lvsa_attention_run(&call));
+    for (int64_t j = 0; j < call.batch * heads; j++) w->lse[j * w->rows + i] = lse[j];
+    free(lse);
+}
+
+/* The problem through the reference, in fp32 so that its output isn't rounded. */
+static void compute_wanted(wanted *w, const attn_problem *p)
+{
+    lvsa_attention call = p->call;
+    float *copy[2 * LVSA_MAX_SOURCES + 1];
+    int copies;
+    size_t rows;
+    list_rows(w, p);
+    rows = (size_t)(call.batch * call.heads * w->rows);
+    w->out = malloc(rows * (size_t)call.head_dim * sizeof *w->out);
+    w->lse = malloc(rows * sizeof *w->lse);
+    assert_true(w->out && w->lse);
+    widen(&call, copy, &copies);
+    call.out = w->out, call.lse = w->lse;
+    call.out_strides = (lvsa_strides){w->rows * call.heads * call.head_dim,
+                                      call.heads * call.head_dim, call.head_dim};
+    if (!p->c.sample) CHECK_OK(lvsa_attention_run(&call));
+    for (int64_t i = 0; i < w->rows && p->c.sample; i++) compute_row(w, i, &call);
+    while (copies > 0) free(copy[--copies]);
+}
+
+static void free_wanted(wanted *w)
+{
+    free(w->lse);
+    free(w->out);
+    free(w->row);
 }
 
 /* Outside the output nothing may have changed; inside, everything must have. */
@@ -313,10 +449,6 @@ static void check_written(const attn_problem *p, const char *file, int line)
             fail_msg("%s:%d: lse was written outside its bounds", file, line);
 }
 
-typedef struct margin {
-    double worst, worst_lse; /* in steps */
-} margin;
-
 /* Largest |lse| that is a number: the size of the logits, to which an fp32 error in them is
  * relative. */
 static double largest(const float *lse, size_t count)
@@ -327,55 +459,68 @@ static double largest(const float *lse, size_t count)
     return most;
 }
 
-static margin measure(const attn_problem *p, const float *want, const float *want_lse,
-                      const char *file, int line)
+/* The wanted output's own size, and what a step of it is. */
+static double step_of(const attn_problem *p, const wanted *w)
 {
     const lvsa_attention *call = &p->call;
-    const size_t rows = (size_t)(call->batch * call->queries * call->heads),
-                 dim = (size_t)call->head_dim;
+    const size_t rows = (size_t)(call->batch * call->heads * w->rows);
     double square = 0.0;
     size_t numbers = 0;
-    for (size_t i = 0; i < rows * dim; i++)
-        if (isfinite(want[i])) square += (double)want[i] * want[i], numbers++;
+    for (size_t i = 0; i < rows * (size_t)call->head_dim; i++)
+        if (isfinite(w->out[i])) square += (double)w->out[i] * w->out[i], numbers++;
     double rms = sqrt(square / (double)(numbers ? numbers : 1));
-    double step = call->dtype == LVSA_BF16  ? 0x1p-8
+    return rms * (call->dtype == LVSA_BF16  ? 0x1p-8
                   : call->dtype == LVSA_F16 ? 0x1p-11
-                                            : 0x1p-23 * (1.0 + largest(want_lse, rows));
+                                            : 0x1p-23 * (1.0 + largest(w->lse, rows)));
+}
 
-    margin m = {0.0, 0.0};
-    size_t i = 0;
+static double measure_out(const attn_problem *p, const wanted *w, const char *file, int line)
+{
+    const lvsa_attention *call = &p->call;
+    const double step = step_of(p, w);
+    const float *want = w->out;
+    double worst = 0.0;
     for (int64_t b = 0; b < call->batch; b++)
-        for (int64_t row = 0; row < call->queries; row++)
+        for (int64_t i = 0; i < w->rows; i++)
             for (int64_t h = 0; h < call->heads; h++)
-                for (size_t d = 0; d < dim; d++, i++) {
-                    float have = get(call->out, at(call->out_strides, b, row, h) + d, call->dtype);
-                    if (isnan(have) != isnan(want[i]))
-                        fail_msg("%s:%d: b %d row %d h %d d %zu is %g, %g wanted", file, line,
-                                 (int)b, (int)row, (int)h, d, (double)have, (double)want[i]);
-                    if (!isnan(have))
-                        m.worst = fmax(m.worst, fabs((double)have - want[i]) / (rms * step));
+                for (int64_t d = 0; d < call->head_dim; d++, want++) {
+                    size_t place = at(call->out_strides, b, w->row[i], h) + (size_t)d;
+                    float have = get(call->out, place, call->dtype);
+                    if (isnan(have) != isnan(*want))
+                        fail_msg("%s:%d: b %d row %d h %d d %d is %g, %g wanted", file, line,
+                                 (int)b, (int)w->row[i], (int)h, (int)d, (double)have,
+                                 (double)*want);
+                    if (!isnan(have) && have != *want)
+                        worst = fmax(worst, fabs((double)have - *want) / step);
                 }
-    for (i = 0; call->lse && i < rows; i++)
-        if (isnan(call->lse[i]) != isnan(want_lse[i]) || isinf(call->lse[i]) != isinf(want_lse[i]))
-            fail_msg("%s:%d: lse %zu is %g, %g wanted", file, line, i, (double)call->lse[i],
-                     (double)want_lse[i]);
-        else if (isfinite(want_lse[i]))
-            m.worst_lse = fmax(m.worst_lse, fabs((double)call->lse[i] - want_lse[i]) /
-                                                (0x1p-23 * (1.0 + largest(want_lse, rows))));
-    return m;
+    return worst;
+}
+
+static double measure_lse(const attn_problem *p, const wanted *w, const char *file, int line)
+{
+    const lvsa_attention *call = &p->call;
+    const int64_t heads = call->batch * call->heads;
+    const double step = 0x1p-23 * (1.0 + largest(w->lse, (size_t)(heads * w->rows)));
+    double worst = 0.0;
+    for (int64_t bh = 0; bh < heads && call->lse; bh++)
+        for (int64_t i = 0; i < w->rows; i++) {
+            float have = call->lse[bh * call->queries + w->row[i]], want = w->lse[bh * w->rows + i];
+            if (isnan(have) != isnan(want) || isinf(have) != isinf(want))
+                fail_msg("%s:%d: lse of head %d, row %d is %g, %g wanted", file, line, (int)bh,
+                         (int)w->row[i], (double)have, (double)want);
+            if (isfinite(want)) worst = fmax(worst, fabs((double)have - want) / step);
+        }
+    return worst;
 }
 
 void attn_problem_compare(attn_problem *p, const char *file, int line)
 {
     const attn_case *c = &p->c;
     const double steps = c->dtype == LVSA_F32 ? 16.0 : 8.0;
-    size_t rows = (size_t)(c->batch * c->queries * c->heads);
-    float *want = malloc(rows * (size_t)c->head_dim * sizeof *want),
-          *want_lse = malloc(rows * sizeof *want_lse);
-    assert_true(want && want_lse);
-    compute_reference(p, want, want_lse);
+    wanted w;
+    compute_wanted(&w, p);
     check_written(p, file, line);
-    margin m = measure(p, want, want_lse, file, line);
+    double worst = measure_out(p, &w, file, line), worst_lse = measure_lse(p, &w, file, line);
     const char *kernel;
     CHECK_OK(lvsa_attention_kernel(&kernel, &p->call));
     print_message("%-18s B %d T %2d P %3d H %d/%d D %3d %s: %.2f of %.0f steps, lse %.2f\n", kernel,
@@ -383,21 +528,18 @@ void attn_problem_compare(attn_problem *p, const char *file, int line)
                   c->dtype == LVSA_F32   ? "f32 "
                   : c->dtype == LVSA_F16 ? "f16 "
                                          : "bf16",
-                  m.worst, steps, m.worst_lse);
-    if (m.worst > steps || m.worst_lse > steps)
-        fail_msg("%s:%d: off by %.2f steps (lse %.2f), %.0f allowed", file, line, m.worst,
-                 m.worst_lse, steps);
-    free(want_lse);
-    free(want);
+                  worst, steps, worst_lse);
+    if (worst > steps || worst_lse > steps)
+        fail_msg("%s:%d: off by %.2f steps (lse %.2f), %.0f allowed", file, line, worst, worst_lse,
+                 steps);
+    free_wanted(&w);
 }
 
 void attn_check(const attn_case *c, const char *file, int line)
 {
     attn_problem p;
     attn_problem_create(&p, c);
-    CHECK_OK(lvsa_attention_workspace(&p.call.workspace_size, &p.call));
-    p.call.workspace = keep(&p, p.call.workspace_size, 1);
-    CHECK_OK(lvsa_attention_run(&p.call));
+    attn_problem_run(&p, file, line);
     attn_problem_compare(&p, file, line);
     attn_problem_free(&p);
 }

@@ -2,8 +2,8 @@
  *
  *     CHECK_ATTN(.frames = 3, .patches = 131, .heads = 2, .head_dim = 128);
  *
- * A problem is host memory only, so that a test of another device copies it over, runs, and copies
- * the output back: attn_problem_create(), the run, attn_problem_compare(). */
+ * A problem lies in host memory. The run copies it to the call's device and the output back:
+ * attn_problem_create(), attn_problem_run(), attn_problem_compare(). */
 #ifndef LV_TESTS_CHECK_ATTN_CHECK_H
 #define LV_TESTS_CHECK_ATTN_CHECK_H
 
@@ -39,27 +39,34 @@ typedef struct attn_case {
     double scale;
     lvsa_backend backend; /* [native] */
     int threads;    /* [2] */
+    lvsa_device device; /* [the CPU] */
+    int sample;     /* query rows that are compared, frames' first and last ones among them [all] */
 } attn_case;
 
 typedef struct attn_problem {
     attn_case c;
-    lvsa_attention call; /* on host memory; size, workspace and all set        */
+    lvsa_attention call; /* on host memory, without workspace and tiles        */
     lvsa_plan *plan;
     void *memory[16];
+    size_t bytes[16];
     int memories;
     size_t out_elements; /* with gaps and guards                               */
     void *out_start;     /* where they begin                                   */
+    void *lse_start;     /* the same of lse, or NULL                           */
 } attn_problem;
 
 void attn_problem_create(attn_problem *p, const attn_case *c);
 void attn_problem_free(attn_problem *p);
+
+/* Runs the call; on a device three times, which have to give the same bits. */
+void attn_problem_run(attn_problem *p, const char *file, int line);
 
 /* Compares the problem's output with the reference's: fails the test past 8 steps of a half type
  * or 16 of fp32, times the rms of the reference (and, in fp32, the size of the logits); checks
  * every guard and gap. Prints the margin. Worst seen: bf16 3.1, fp16 3.6, fp32 10.4. */
 void attn_problem_compare(attn_problem *p, const char *file, int line);
 
-/* The three in a row, on the CPU. */
+/* All of these in a row. */
 void attn_check(const attn_case *c, const char *file, int line);
 
 #define CHECK_ATTN(...) attn_check(&(attn_case){__VA_ARGS__}, __FILE__, __LINE__)

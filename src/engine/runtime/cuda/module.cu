@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include <cstdio>
+#include <cstring>
 
 #include "engine/attention/cuda/sm90/attn_sm90.h"
 
@@ -23,7 +23,7 @@ static const char *get_gpu(lv_cuda_gpu *out)
     if (e == cudaSuccess) e = cudaGetDevice(&device);
     if (e == cudaSuccess) e = cudaGetDeviceProperties(&p, device);
     if (e != cudaSuccess) return text(e);
-    snprintf(out->name, sizeof out->name, "%s", p.name);
+    memcpy(out->name, p.name, sizeof out->name - 1); /* longer names are cut; the rest is 0 */
     out->major = p.major, out->minor = p.minor;
     out->memory = (int64_t)p.totalGlobalMem;
     return nullptr;

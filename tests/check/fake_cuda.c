@@ -1,0 +1,156 @@
+/* fake_cuda.c: a CUDA module without CUDA: its device memory is the program's, and its kernel plain
+ * C that walks the tiles as the Hopper kernel does. So everything but the kernel itself is tested
+ * on any machine. FAKE_CUDA says what else may be the matter: abi, driver, old, memory, launch. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "engine/attention/cuda/tile_table.h"
+#include "engine/runtime/cuda/module.h"
+
+enum { TILE = 192 }; /* keys; see sm90/common.cuh */
+
+static bool is(const char *what)
+{
+    const char *asked = getenv("FAKE_CUDA");
+    return asked && strcmp(asked, what) == 0;
+}
+
+static const char *get_gpu(lv_cuda_gpu *out)
+{
+    *out = (lv_cuda_gpu){"Fake H100", 9, 0, 13000, (int64_t)80 << 30};
+    if (is("old")) *out = (lv_cuda_gpu){"Fake A100", 8, 0, 13000, (int64_t)80 << 30};
+    return is("driver") ? "no NVIDIA driver is installed" : NULL;
+}
+
+static const char *allocate(void **out, size_t bytes)
+{
+    *out = is("memory") ? NULL : aligned_alloc(256, (bytes + 255) / 256 * 256);
+    return *out ? NULL : "out of memory";
+}
+
+static const char *release(void *memory)
+{
+    free(memory);
+    return NULL;
+}
+
+static const char *copy(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+    return NULL;
+}
+
+static const char *synchronize(void *stream)
+{
+    (void)stream;
+    return NULL;
+}
+
+/* ---- the kernel ----------------------------------------------------------------------------- */
+
+static double load(const void *tensor, int64_t at, lvsa_dtype dtype)
+{
+    uint16_t bits = ((const uint16_t *)tensor)[at];
+    return dtype == LVSA_BF16 ? lv_bf16_to_f32(bits) : lv_f16_to_f32(bits);
+}
+
+/* One query row, and its softmax so far. */
+typedef struct row {
+    const lvsa_attention *call;
+    int64_t b, h, row;
+    double max, sum, out[128];
+} row;
+
+static void take_key(row *r, const lvsa_source *s, int64_t key)
+{
+    const lvsa_attention *c = r->call;
+    const int64_t g = r->h / (c->heads / c->kv_heads);
+    const int64_t q = r->b * c->q_strides.batch + r->row * c->q_strides.token +
+                      r->h * c->q_strides.head,
+                  k = r->b * s->k_strides.batch + key * s->k_strides.token + g * s->k_strides.head,
+                  v = r->b * s->v_strides.batch + key * s->v_strides.token + g * s->v_strides.head;
+    double score = 0.0;
+    for (int64_t d = 0; d < c->head_dim; d++)
+        score += load(c->q, q + d, c->dtype) * load(s->k, k + d, c->dtype);
+    score *= c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
+    const double max = score > r->max || isnan(score) ? score : r->max;
+    const double old = exp(r->max - max), weight = exp(score - max);
+    r->sum = r->sum * (r->sum == 0.0 ? 0.0 : old) + weight;
+    for (int64_t d = 0; d < c->head_dim; d++)
+        r->out[d] = (r->sum == weight ? 0.0 : r->out[d] * old) +
+                    weight * load(s->v, v + d, c->dtype);
+    r->max = max;
+}
+
+static void store(const row *r)
+{
+    const lvsa_attention *c = r->call;
+    const int64_t out = r->b * c->out_strides.batch + r->row * c->out_strides.token +
+                        r->h * c->out_strides.head;
+    for (int64_t d = 0; d < c->head_dim; d++) {
+        float x = (float)(r->sum == 0.0 ? 0.0 : r->out[d] / r->sum);
+        ((uint16_t *)c->out)[out + d] = c->dtype == LVSA_BF16 ? lv_f32_to_bf16(x)
+                                                              : lv_f32_to_f16(x);
+    }
+    if (c->lse)
+        c->lse[(r->b * c->heads + r->h) * c->queries + r->row] =
+            r->sum == 0.0 ? -INFINITY : (float)(r->max + log(r->sum));
+}
+
+/* A row's way through the list of its block, tile by tile; false where the list doesn't end with
+ * its last tile. */
+static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
+{
+    int i = 0, skip = 0; /* the run, and how much of it is taken */
+    for (;;) {
+        const lv_tile_run head = run[i];
+        const int valid = head.rest - skip < TILE ? head.rest - skip : TILE;
+        const bool last = head.last && head.rest - skip <= TILE;
+        for (int left = valid; left > 0;) {
+            const int take = left < run[i].count - skip ? left : run[i].count - skip;
+            const bool attends = row_of_block >= head.first_row && row_of_block <= head.last_row;
+            for (int x = 0; x < take && attends; x++)
+                take_key(r, &r->call->source[run[i].source], run[i].start + skip + x);
+            left -= take, skip += take;
+            if (skip == run[i].count) i++, skip = 0;
+            if (i == runs && left > 0) return false;
+        }
+        if (i == runs || last) return i == runs && last;
+    }
+}
+
+static const char *attend(const lvsa_attention *c, const void *tiles)
+{
+    const int64_t blocks = (c->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK;
+    const lv_tile_block *block = tiles;
+    const lv_tile_run *run = (const lv_tile_run *)(const void *)(block + blocks);
+    if (is("launch")) return "unspecified launch failure";
+    for (int64_t i = 0; i < blocks * LV_TILE_BLOCK; i++) {
+        const lv_tile_block *b = &block[i / LV_TILE_BLOCK];
+        if (i >= c->queries) break;
+        for (int64_t bh = 0; bh < c->batch * c->heads; bh++) {
+            row r = {.call = c, .b = bh / c->heads, .h = bh % c->heads, .row = i, .max = -INFINITY};
+            if (!walk(&r, run + b->run, b->runs, (int)(i - b->row))) return "a list has no end";
+            store(&r);
+        }
+    }
+    return NULL;
+}
+
+const lv_cuda_table *lv_cuda_module_table(void)
+{
+    static lv_cuda_table table = {.size = sizeof table,
+                                  .attention_size = sizeof(lvsa_attention),
+                                  .get_gpu = get_gpu,
+                                  .allocate = allocate,
+                                  .release = release,
+                                  .copy = copy,
+                                  .synchronize = synchronize,
+                                  .attn_bf16_sm90 = attend,
+                                  .attn_f16_sm90 = attend};
+    table.abi = is("abi") ? 77 : LV_CUDA_ABI;
+    return &table;
+}
