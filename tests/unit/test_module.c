@@ -1,0 +1,135 @@
+/* test_module.c: what is said where device cuda can't be used, and what its kernels refuse. Works on
+ * fake_cuda.c, whose faults FAKE_CUDA chooses. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "testing.h"
+
+#include <lvsa/lvsa_attention.h>
+
+enum { S = 12, H = 1, D = 64 };
+
+static uint16_t data[S * D];
+
+static lvsa_attention good_call(void)
+{
+    const lvsa_strides strides = {S * D, D, D};
+    lvsa_attention c = {.size = sizeof c, .dtype = LVSA_BF16, .batch = 1, .queries = S,
+                        .heads = H, .kv_heads = H, .head_dim = D, .q = data,
+                        .q_strides = strides, .out = data, .out_strides = strides, .sources = 1,
+                        .device = LVSA_DEVICE_CUDA};
+    c.source[0] = (lvsa_source){data, data, strides, strides, S, NULL};
+    return c;
+}
+
+static void refuse(lvsa_attention c, lvsa_status status, const char *words)
+{
+    const char *name;
+    lvsa_tiles *tiles;
+    CHECK_FAILS(lvsa_attention_run(&c), status, words);
+    CHECK_FAILS(lvsa_attention_kernel(&name, &c), status, words);
+    CHECK_FAILS(lvsa_tiles_create(&tiles, &c), status, words);
+    assert_null(tiles);
+}
+
+/* First, because a module that was loaded stays. */
+static void no_good_module(void **state)
+{
+    (void)state;
+    const char *folder = getenv("LVSA_MODULE_DIR");
+    assert_non_null(folder);
+    char *kept = strdup(folder);
+    assert_non_null(kept);
+    setenv("LVSA_MODULE_DIR", "/nowhere", 1);
+    refuse(good_call(), LVSA_ERR_UNSUPPORTED, "in /nowhere: build it");
+    assert_non_null(strstr(lvsa_last_error(), "LVSA_MODULE_DIR"));
+    setenv("LVSA_MODULE_DIR", kept, 1);
+    free(kept);
+    static const char *const faults[][2] = {{"abi", "of another build (ABI 77"},
+                                            {"driver", "no NVIDIA driver is installed; use"},
+                                            {"old", "Fake A100 is sm_80"}};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        setenv("FAKE_CUDA", faults[i][0], 1);
+        refuse(good_call(), LVSA_ERR_UNSUPPORTED, faults[i][1]);
+    }
+    unsetenv("FAKE_CUDA");
+}
+
+static void kernels_refuse(void **state)
+{
+    (void)state;
+    lvsa_attention c;
+    const char *name;
+    c = good_call();
+    CHECK_OK(lvsa_attention_kernel(&name, &c));
+    assert_string_equal(name, "attn_bf16_sm90");
+    c.dtype = LVSA_F16;
+    CHECK_OK(lvsa_attention_kernel(&name, &c));
+    assert_string_equal(name, "attn_f16_sm90");
+    c = good_call(), c.dtype = LVSA_F32, refuse(c, LVSA_ERR_UNSUPPORTED, "data type f32");
+    c = good_call(), c.head_dim = 96, refuse(c, LVSA_ERR_UNSUPPORTED, "head size 96");
+    c = good_call(), c.scale = 1e-40, refuse(c, LVSA_ERR_UNSUPPORTED, "softmax scale");
+    c = good_call(), c.q = data + 1, refuse(c, LVSA_ERR_UNSUPPORTED, "q begins at");
+    c = good_call(), c.source[0].v = data + 4;
+    refuse(c, LVSA_ERR_UNSUPPORTED, "v of source 0 begins at");
+    c = good_call(), c.q_strides.token = D + 4, refuse(c, LVSA_ERR_UNSUPPORTED, "68 (row)");
+    c = good_call(), c.source[0].k_strides.token = -D, refuse(c, LVSA_ERR_UNSUPPORTED, "-64 (row)");
+    c = good_call(), c.source[0].tokens = 0, refuse(c, LVSA_ERR_UNSUPPORTED, "0 rows of keys");
+    c = good_call(), c.heads = c.kv_heads = INT32_MAX, c.q_strides.head = c.out_strides.head = D;
+    refuse(c, LVSA_ERR_UNSUPPORTED, "split the batch");
+    c = good_call(), c.backend = LVSA_BACKEND_REF, refuse(c, LVSA_ERR_UNSUPPORTED, "back end ref");
+    c = good_call(), c.device = (lvsa_device)7, refuse(c, LVSA_ERR_ARGUMENT, "device 7");
+    c = good_call(), c.q_strides.batch = c.q_strides.head = 3; /* of one: never used */
+    CHECK_OK(lvsa_attention_kernel(&name, &c));
+}
+
+static void device_faults(void **state)
+{
+    (void)state;
+    lvsa_attention c = good_call();
+    lvsa_tiles *tiles;
+    void *memory;
+    setenv("FAKE_CUDA", "memory", 1);
+    CHECK_FAILS(lvsa_device_alloc(&memory, LVSA_DEVICE_CUDA, 10), LVSA_ERR_MEMORY, "out of memory");
+    CHECK_FAILS(lvsa_tiles_create(&tiles, &c), LVSA_ERR_MEMORY, "don't fit in the device's memory");
+    assert_null(tiles);
+    unsetenv("FAKE_CUDA");
+    CHECK_OK(lvsa_tiles_create(&tiles, &c));
+    c.tiles = tiles;
+    setenv("FAKE_CUDA", "launch", 1);
+    CHECK_FAILS(lvsa_attention_run(&c), LVSA_ERR_DEVICE, "attn_bf16_sm90: unspecified launch");
+    unsetenv("FAKE_CUDA");
+    lvsa_tiles_free(&tiles);
+    lvsa_tiles_free(&tiles);
+}
+
+static void memory_of_both_devices(void **state)
+{
+    (void)state;
+    for (lvsa_device d = LVSA_DEVICE_CPU; d <= LVSA_DEVICE_CUDA; d++) {
+        lvsa_device_info info = {.size = sizeof info};
+        char text[] = "frames", back[sizeof text];
+        void *memory;
+        CHECK_OK(lvsa_device_get_info(&info, d));
+        assert_true(strlen(info.name) > 3 && info.memory > 0);
+        CHECK_OK(lvsa_device_alloc(&memory, d, sizeof text));
+        CHECK_OK(lvsa_device_copy(memory, text, sizeof text, d));
+        CHECK_OK(lvsa_device_copy(back, memory, sizeof text, d));
+        CHECK_OK(lvsa_device_synchronize(d, NULL));
+        assert_string_equal(back, text);
+        lvsa_device_free(&memory, d);
+        assert_null(memory);
+    }
+    lvsa_device_info info = {.size = 1};
+    CHECK_FAILS(lvsa_device_get_info(&info, LVSA_DEVICE_CPU), LVSA_ERR_ARGUMENT, "1 bytes");
+    CHECK_FAILS(lvsa_device_synchronize((lvsa_device)3, NULL), LVSA_ERR_ARGUMENT, "device 3");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_good_module), cmocka_unit_test(kernels_refuse),
+        cmocka_unit_test(device_faults),  cmocka_unit_test(memory_of_both_devices),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
