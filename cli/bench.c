@@ -75,16 +75,17 @@ static const char *device_name(int index)
     return index == LVSA_DEVICE_CPU ? "cpu" : index == LVSA_DEVICE_CUDA ? "cuda" : NULL;
 }
 
-/* The self-attention of one layer of known models; a number is that of latent frames. */
+/* The self-attention of one layer of known models; a number is that of latent frames. At rotation 1
+ * a query of Wan attends to 22 frames at every length. */
 static const struct {
     const char *name;
-    int frames, patches, reference, rotation; /* at rotation 1 a query of Wan attends to 22 frames */
+    int frames, patches, reference, rotation;
     int heads, kv_heads, head_dim, text;
 } shapes[] = {
-    {"dense-21", 21, 1560, 21, 0, 12, 12, 128, 0},     {"wan-41", 41, 1560, 21, 1, 12, 12, 128, 0},
-    {"wan-81", 81, 1560, 21, 1, 12, 12, 128, 0},       {"wan-121", 121, 1560, 21, 1, 12, 12, 128, 0},
-    {"wan14b-81", 81, 1560, 21, 1, 40, 40, 128, 0},    {"hunyuan", 49, 1590, 33, 1, 16, 16, 128, 300},
-    {"cogvideox", 25, 1350, 13, 1, 48, 48, 64, 226},   {"cosmos", 95, 920, 48, 1, 32, 8, 128, 0},
+    {"dense-21", 21, 1560, 21, 0, 12, 12, 128, 0},   {"wan-41", 41, 1560, 21, 1, 12, 12, 128, 0},
+    {"wan-81", 81, 1560, 21, 1, 12, 12, 128, 0},     {"wan-121", 121, 1560, 21, 1, 12, 12, 128, 0},
+    {"wan14b-81", 81, 1560, 21, 1, 40, 40, 128, 0},  {"hunyuan", 49, 1590, 33, 1, 16, 16, 128, 300},
+    {"cogvideox", 25, 1350, 13, 1, 48, 48, 64, 226}, {"cosmos", 95, 920, 48, 1, 32, 8, 128, 0},
 };
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -336,8 +337,8 @@ static exit_code measure(measurement *out, lvsa_attention *call, const bench_set
     if (call->device != LVSA_DEVICE_CPU)
         note(TALK_VERBOSE, "%s: the tiles took %.0f us", name, 1e6 * (now() - start));
     call->tiles = tiles;
-    exit_code code =
-        status == LVSA_OK ? time_runs(&out->time, call, &s->measure, name) : complain_status(status);
+    exit_code code = status == LVSA_OK ? time_runs(&out->time, call, &s->measure, name)
+                                       : complain_status(status);
     lvsa_tiles_free(&tiles);
     lvsa_device_free(&call->workspace, call->device);
     call->tiles = NULL;
@@ -404,11 +405,12 @@ static exit_code print_attention_json(const bench_settings *s, const measurement
 {
     const attention_settings *a = &s->attention;
     return print_object(json_pack(
-        "{s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:i,s:o,s:o}", "latent_frames", s->pattern.latent_frames.value,
-        "patches_per_frame", s->pattern.patches.value, "heads", a->heads.value, "kv_heads",
-        kv_heads_of(a), "head_dim", a->head_dim.value, "text", a->text.value, "dtype",
-        dtypes[a->dtype.value].name, "device", device_name(a->device.value), "threads", a->threads.value, "sparse",
-        measurement_object(sparse), "dense", dense ? measurement_object(dense) : json_null()));
+        "{s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:i,s:o,s:o}", "latent_frames",
+        s->pattern.latent_frames.value, "patches_per_frame", s->pattern.patches.value, "heads",
+        a->heads.value, "kv_heads", kv_heads_of(a), "head_dim", a->head_dim.value, "text",
+        a->text.value, "dtype", dtypes[a->dtype.value].name, "device", device_name(a->device.value),
+        "threads", a->threads.value, "sparse", measurement_object(sparse), "dense",
+        dense ? measurement_object(dense) : json_null()));
 }
 
 static exit_code bench_plan_of(lvsa_plan **plan, lvsa_plan_info *info, const pattern_settings *s)
@@ -488,10 +490,13 @@ static exit_code run_bench_attention(const void *settings)
 }
 
 static const char *const bench_attention_examples[] = {
-    "lvsa bench attention --compare dense", "a small video, sparse and dense",
+    "lvsa bench attention --compare dense",
+    "a small video, sparse and dense",
     "lvsa bench attention --latent-frames 81 --patches-per-frame 1560 --heads 12 --head-dim 128",
     "the size of Wan 2.1 1.3B's attention over 20 seconds at 480p",
-    "lvsa bench attention --device cuda --shape wan-81", "the same on a GPU", NULL};
+    "lvsa bench attention --device cuda --shape wan-81",
+    "the same on a GPU",
+    NULL};
 
 const command bench_attention_command = {
     .name = "bench attention",

@@ -183,10 +183,10 @@ typedef struct lvsa_source {
     const lvsa_runs *runs; /* rows of this source each query frame attends to; NULL: all, for all */
 } lvsa_source;
 
-/* What a device's kernel wants to know of a call's runs, in the device's memory: which tiles of keys
- * each block of query rows walks. They depend on the number of queries and on each source's rows and
+/* What a device's kernel wants to know of a call's runs, in the device's memory: which keys each
+ * block of query rows walks. They depend on the number of queries and on each source's rows and
  * runs, and on nothing else: made once a pattern, they serve every layer, head count and data type.
- * A denoising loop makes them for all rotations beforehand, so that a step only picks a pointer. */
+ * A denoising loop makes them for all rotations beforehand; a step then only picks a pointer. */
 typedef struct lvsa_tiles lvsa_tiles;
 
 /* out[b,i,h] = sum over the kept j of all sources of softmax_j(scale * q[b,i,h] . k[b,j,g])

@@ -361,8 +361,9 @@ static void widen(lvsa_attention *call, float **copy, int *count)
         for (int v = 0; v < (i < 0 ? 1 : 2); v++) {
             lvsa_source *s = i < 0 ? NULL : &call->source[i];
             const void **tensor = !s ? &call->q : v ? &s->v : &s->k;
-            int64_t batch_stride = !s ? call->q_strides.batch
-                                   : v ? s->v_strides.batch : s->k_strides.batch;
+            int64_t batch_stride = !s  ? call->q_strides.batch
+                                   : v ? s->v_strides.batch
+                                       : s->k_strides.batch;
             size_t elements = (size_t)(call->batch * batch_stride);
             float *wide = malloc((elements + 1) * sizeof *wide);
             assert_non_null(wide);

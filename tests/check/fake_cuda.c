@@ -80,20 +80,20 @@ static void take_key(row *r, const lvsa_source *s, int64_t key)
     const double old = exp(r->max - max), weight = exp(score - max);
     r->sum = r->sum * (r->sum == 0.0 ? 0.0 : old) + weight;
     for (int64_t d = 0; d < c->head_dim; d++)
-        r->out[d] = (r->sum == weight ? 0.0 : r->out[d] * old) +
-                    weight * load(s->v, v + d, c->dtype);
+        r->out[d] =
+            (r->sum == weight ? 0.0 : r->out[d] * old) + weight * load(s->v, v + d, c->dtype);
     r->max = max;
 }
 
 static void store(const row *r)
 {
     const lvsa_attention *c = r->call;
-    const int64_t out = r->b * c->out_strides.batch + r->row * c->out_strides.token +
-                        r->h * c->out_strides.head;
+    const int64_t out =
+        r->b * c->out_strides.batch + r->row * c->out_strides.token + r->h * c->out_strides.head;
     for (int64_t d = 0; d < c->head_dim; d++) {
         float x = (float)(r->sum == 0.0 ? 0.0 : r->out[d] / r->sum);
-        ((uint16_t *)c->out)[out + d] = c->dtype == LVSA_BF16 ? lv_f32_to_bf16(x)
-                                                              : lv_f32_to_f16(x);
+        ((uint16_t *)c->out)[out + d] =
+            c->dtype == LVSA_BF16 ? lv_f32_to_bf16(x) : lv_f32_to_f16(x);
     }
     if (c->lse)
         c->lse[(r->b * c->heads + r->h) * c->queries + r->row] =

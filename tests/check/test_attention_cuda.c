@@ -26,9 +26,11 @@ static void odd_sizes(void **state)
     (void)state;
     static const int patches[] = {1, 7, 63, 64, 65, 127, 128, 129, 255, 257, 390};
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
-        CHECK_KERNELS(.frames = patches[i] < 8 ? 77 : fake ? 3 : 9, .patches = patches[i],
-                      .heads = fake ? 1 : 2, .interval = 4, .window = 1, .rotation = 1,
-                      .sample = 60);
+        CHECK_KERNELS(.frames = patches[i] < 8 ? 77
+                                : fake         ? 3
+                                               : 9,
+                      .patches = patches[i], .heads = fake ? 1 : 2, .interval = 4, .window = 1,
+                      .rotation = 1, .sample = 60);
         CHECK_CUDA(.frames = 1, .patches = patches[i], .dtype = LVSA_BF16, .head_dim = 64);
     }
     CHECK_CUDA(.frames = 241, .patches = 1, .dtype = LVSA_BF16, .head_dim = 64, .interval = 11);
@@ -113,8 +115,11 @@ static void refusals(void **state)
 {
     (void)state;
     attn_problem p;
-    attn_problem_create(&p, &(attn_case){.frames = 9, .patches = 70, .head_dim = 128,
-                                         .dtype = LVSA_BF16, .device = LVSA_DEVICE_CUDA});
+    attn_problem_create(&p, &(attn_case){.frames = 9,
+                                         .patches = 70,
+                                         .head_dim = 128,
+                                         .dtype = LVSA_BF16,
+                                         .device = LVSA_DEVICE_CUDA});
     lvsa_tiles *tiles;
     lvsa_attention call = p.call;
     CHECK_FAILS(lvsa_attention_run(&call), LVSA_ERR_ARGUMENT, "tiles is NULL");
@@ -141,14 +146,10 @@ int main(void)
     print_message("%s\n", info.name);
     fake = strncmp(info.name, "Fake", 4) == 0;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(odd_sizes),
-        cmocka_unit_test(patterns),
-        cmocka_unit_test(sources),
-        cmocka_unit_test(shared_heads_strides_batch),
-        cmocka_unit_test(hostile_inputs),
-        cmocka_unit_test(unattended_frames),
-        cmocka_unit_test(real_sizes),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(odd_sizes),      cmocka_unit_test(patterns),
+        cmocka_unit_test(sources),        cmocka_unit_test(shared_heads_strides_batch),
+        cmocka_unit_test(hostile_inputs), cmocka_unit_test(unattended_frames),
+        cmocka_unit_test(real_sizes),     cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* test_module.c: what is said where device cuda can't be used, and what its kernels refuse. Works on
+/* test_module.c: what is said where device cuda can't be used, and what its kernels refuse. Runs on
  * fake_cuda.c, whose faults FAKE_CUDA chooses. */
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,18 @@ static uint16_t data[S * D];
 static lvsa_attention good_call(void)
 {
     const lvsa_strides strides = {S * D, D, D};
-    lvsa_attention c = {.size = sizeof c, .dtype = LVSA_BF16, .batch = 1, .queries = S,
-                        .heads = H, .kv_heads = H, .head_dim = D, .q = data,
-                        .q_strides = strides, .out = data, .out_strides = strides, .sources = 1,
+    lvsa_attention c = {.size = sizeof c,
+                        .dtype = LVSA_BF16,
+                        .batch = 1,
+                        .queries = S,
+                        .heads = H,
+                        .kv_heads = H,
+                        .head_dim = D,
+                        .q = data,
+                        .q_strides = strides,
+                        .out = data,
+                        .out_strides = strides,
+                        .sources = 1,
                         .device = LVSA_DEVICE_CUDA};
     c.source[0] = (lvsa_source){data, data, strides, strides, S, NULL};
     return c;
@@ -128,8 +137,10 @@ static void memory_of_both_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_good_module), cmocka_unit_test(kernels_refuse),
-        cmocka_unit_test(device_faults),  cmocka_unit_test(memory_of_both_devices),
+        cmocka_unit_test(no_good_module),
+        cmocka_unit_test(kernels_refuse),
+        cmocka_unit_test(device_faults),
+        cmocka_unit_test(memory_of_both_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,8 +54,7 @@ static void check_row(const lv_tile_table *t, const lvsa_attention *call, int64_
     for (int s = 0; s < call->sources; s++) {
         lvsa_run all;
         const lvsa_run *run;
-        int runs =
-            lv_attn_get_runs(&run, &all, &call->source[s], row / lv_attn_frame_rows(call));
+        int runs = lv_attn_get_runs(&run, &all, &call->source[s], row / lv_attn_frame_rows(call));
         for (int i = 0; i < runs; i++)
             want[wanted++] = (piece){s, run[i].start, (int64_t)run[i].start + run[i].count};
     }
@@ -133,8 +132,7 @@ static void plans(void **state)
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++)
         for (size_t j = 0; j < sizeof frames / sizeof frames[0]; j++)
             for (int rotation = 0; rotation < 2; rotation++) {
-                lvsa_plan *plan =
-                    make_plan(frames[j], patches[i], 3, LVSA_INTERVAL_AUTO, rotation);
+                lvsa_plan *plan = make_plan(frames[j], patches[i], 3, LVSA_INTERVAL_AUTO, rotation);
                 lvsa_attention call = make_call(plan, rotation ? 300 : 0);
                 check_table(&call);
                 lvsa_plan_free(&plan);
@@ -225,8 +223,10 @@ static void allocation_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans),         cmocka_unit_test(no_window_and_dense),
-        cmocka_unit_test(random_frames), cmocka_unit_test(no_keys),
+        cmocka_unit_test(plans),
+        cmocka_unit_test(no_window_and_dense),
+        cmocka_unit_test(random_frames),
+        cmocka_unit_test(no_keys),
         cmocka_unit_test(allocation_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,14 +31,10 @@ static lvsa_status run_f16_sm90(const lvsa_attention *call)
                          "attn_f16_sm90");
 }
 
-static const lv_attn_kernel attn_bf16_sm90 = {.name = "attn_bf16_sm90",
-                                              .needs_tiles = true,
-                                              .workspace = no_workspace,
-                                              .run = run_bf16_sm90};
-static const lv_attn_kernel attn_f16_sm90 = {.name = "attn_f16_sm90",
-                                             .needs_tiles = true,
-                                             .workspace = no_workspace,
-                                             .run = run_f16_sm90};
+static const lv_attn_kernel attn_bf16_sm90 = {
+    .name = "attn_bf16_sm90", .needs_tiles = true, .workspace = no_workspace, .run = run_bf16_sm90};
+static const lv_attn_kernel attn_f16_sm90 = {
+    .name = "attn_f16_sm90", .needs_tiles = true, .workspace = no_workspace, .run = run_f16_sm90};
 
 /* The copy engine takes strides of whole 16 bytes, below 2^40 bytes; a stride of a dimension of one
  * is never used. */
@@ -108,10 +104,11 @@ static lvsa_status check_sizes(const lvsa_attention *c)
                        (long long)c->queries, INT_MAX - LV_TILE_BLOCK);
     for (int i = 0; i < c->sources; i++) keys += c->source[i].tokens;
     if (keys == 0 || keys > INT_MAX)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "%lld rows of keys in all sources: the sm90 kernels take 1 to %d; use device "
-                       "cpu",
-                       (long long)keys, INT_MAX);
+        return lv_fail(
+            LVSA_ERR_UNSUPPORTED,
+            "%lld rows of keys in all sources: the sm90 kernels take 1 to %d; use device "
+            "cpu",
+            (long long)keys, INT_MAX);
     return LVSA_OK;
 }
 

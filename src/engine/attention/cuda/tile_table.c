@@ -35,9 +35,8 @@ static lvsa_status add_run(builder *b, int64_t start, int64_t end, int first_row
     lv_tile_table *t = b->table;
     if (t->runs == t->capacity) {
         size_t more = t->capacity ? 2 * t->capacity : 256;
-        lv_tile_run *grown = more <= INT32_MAX
-                                 ? lv_grow_array(t->run, t->capacity, more, sizeof *grown)
-                                 : NULL;
+        lv_tile_run *grown =
+            more <= INT32_MAX ? lv_grow_array(t->run, t->capacity, more, sizeof *grown) : NULL;
         if (!grown)
             return lv_fail(LVSA_ERR_MEMORY, "a table of %zu runs doesn't fit in memory", more);
         t->run = grown, t->capacity = more;
@@ -210,15 +209,14 @@ static lvsa_status add_blocks(builder *b)
 lvsa_status lv_tile_table_make(lv_tile_table *out, const lvsa_attention *call)
 {
     *out = (lv_tile_table){.blocks = ((size_t)call->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK};
-    builder b = {.call = call,
-                 .table = out,
-                 .rows = call->queries,
-                 .frame_rows = lv_attn_frame_rows(call)};
+    builder b = {
+        .call = call, .table = out, .rows = call->queries, .frame_rows = lv_attn_frame_rows(call)};
     b.frames = b.rows / b.frame_rows;
     out->block = lv_zalloc_array(out->blocks, sizeof *out->block);
     lvsa_status s = out->block ? add_blocks(&b)
-                               : lv_fail(LVSA_ERR_MEMORY, "a table of %zu blocks of tiles doesn't "
-                                                          "fit in memory",
+                               : lv_fail(LVSA_ERR_MEMORY,
+                                         "a table of %zu blocks of tiles doesn't "
+                                         "fit in memory",
                                          out->blocks);
     lv_free(b.edges);
     if (s != LVSA_OK) lv_tile_table_free(out);

@@ -1,4 +1,5 @@
-/* tile_table.h: a call's runs as the kernels with tiles walk them. Integers in, integers out; no device.
+/* tile_table.h: a call's runs as the kernels with tiles walk them. Integers in, integers out; no
+ * device.
  *
  * The query rows of all frames lie in one row; it is cut into blocks of 256, which may hold parts
  * of two frames, or many frames where P is small. A block lists the runs of keys that any of its
@@ -27,8 +28,8 @@ typedef struct lv_tile_run {
     uint8_t first_row;    /* of the block: those that attend are first_row .. last_row;
                              last_row < first_row: none */
     uint8_t last_row;
-    uint8_t source;       /* which of the call's sources         */
-    uint8_t last;         /* 1 in all runs of the last group     */
+    uint8_t source; /* which of the call's sources         */
+    uint8_t last;   /* 1 in all runs of the last group     */
 } lv_tile_run;
 
 /* Query rows row .. row + 255 walk runs[run] .. runs[run + runs - 1], never none. */

@@ -20,8 +20,7 @@ static lvsa_status check_table(const lv_cuda_table *t)
                        t->abi, t->size, LV_CUDA_ABI, sizeof *t);
     lv_cuda_gpu gpu;
     const char *failure = t->get_gpu(&gpu);
-    if (failure)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: %s; use device cpu", failure);
+    if (failure) return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: %s; use device cpu", failure);
     /* sm_90a code runs on nothing newer either. */
     if (gpu.major != 9 || gpu.minor != 0)
         return lv_fail(LVSA_ERR_UNSUPPORTED,

@@ -7,7 +7,10 @@
 
 #include "engine/attention/cuda/sm90/attn_sm90.h"
 
-static const char *text(cudaError_t e) { return e == cudaSuccess ? nullptr : cudaGetErrorString(e); }
+static const char *text(cudaError_t e)
+{
+    return e == cudaSuccess ? nullptr : cudaGetErrorString(e);
+}
 
 static const char *get_gpu(lv_cuda_gpu *out)
 {
@@ -44,8 +47,11 @@ static const char *synchronize(void *stream)
     return text(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
 }
 
-static const lv_cuda_table table = {
-    LV_CUDA_ABI, sizeof(lv_cuda_table), sizeof(lvsa_attention), get_gpu,           allocate,
-    release,     copy,                  synchronize,            lv_attn_bf16_sm90, lv_attn_f16_sm90};
+static const lv_cuda_table table = {LV_CUDA_ABI,       sizeof(lv_cuda_table),
+                                    sizeof(lvsa_attention),
+                                    get_gpu,           allocate,
+                                    release,           copy,
+                                    synchronize,       lv_attn_bf16_sm90,
+                                    lv_attn_f16_sm90};
 
 extern "C" LVSA_API const lv_cuda_table *lv_cuda_module_table(void) { return &table; }

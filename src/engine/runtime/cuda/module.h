@@ -26,8 +26,8 @@ typedef struct lv_cuda_gpu {
 
 /* What the module gives. Every function returns NULL, or a static text that says what failed. */
 typedef struct lv_cuda_table {
-    uint32_t abi;            /* LV_CUDA_ABI, sizeof(lv_cuda_table) and sizeof(lvsa_attention) as */
-    uint32_t size;           /* the module was compiled with: all three have to be the library's */
+    uint32_t abi;  /* LV_CUDA_ABI, sizeof(lv_cuda_table) and sizeof(lvsa_attention) as */
+    uint32_t size; /* the module was compiled with: all three have to be the library's */
     uint32_t attention_size;
 
     const char *(*get_gpu)(lv_cuda_gpu *out);

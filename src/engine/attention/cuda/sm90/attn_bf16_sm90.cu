@@ -1,4 +1,4 @@
-/* attn_bf16_sm90.cu: frame-sparse attention in bf16 on Hopper; the kernel's card is in attn_sm90.cuh. */
+/* attn_bf16_sm90.cu: frame-sparse attention in bf16 on Hopper; the card is in attn_sm90.cuh. */
 #include "attn_sm90.cuh"
 
 const char *lv_attn_bf16_sm90(const lvsa_attention *call, const void *tiles)

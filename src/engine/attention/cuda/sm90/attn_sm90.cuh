@@ -2,35 +2,37 @@
  *
  *   out[b,i,h] = sum over the kept j of softmax(q[b,i,h] . k[b,j,g] * scale) v[b,j,g]
  *   lse[b,h,i] = log(sum over the same j of exp(q . k * scale))
- *   A row that attends to nothing: out 0, lse -inf. q, out: [B, Sq, H, D]; k, v: up to three sources
- *   [B, Sk, H_kv, D], read in place through strides; g = h / (H / H_kv).
+ *   A row that attends to nothing: out 0, lse -inf. q, out: [B, Sq, H, D]; k, v: up to three
+ *   sources [B, Sk, H_kv, D], read in place through strides; g = h / (H / H_kv).
  *
- * Work      one item: batch, head, block of 256 query rows (tile_table.h). Items in the order block,
- *           head, batch: the CTAs at work at one time share a head's K and V in L2.
+ * Work      one item: batch, head, block of 256 query rows (tile_table.h). Items in the order
+ *           block, head, batch: the CTAs at work at one time share a head's K and V in L2.
  * Grid      one cluster of 2 CTAs a pair of SMs, persistent; cluster c takes items c, c + clusters,
  *           .. (no counter to reset).
  * CTA       384 threads: warp 0 loads Q and K, warp 2 loads V, warp 1 zeroes V past a ragged end
  *           (load.cuh); two warpgroups of 64 rows compute (consume.cuh).
- * Tiles     128 rows x 192 keys; each CTA loads half a tile and multicasts it to both. Runs of keys
- *           that the same rows attend to are cut as if they were one: only a group's end is ragged.
- * Shared    Q 128*D*2, K and V 2 stages of 192*D*2 each, barriers, 1 KiB to align: 226 KiB of 227 at
- *           D = 128.
+ * Tiles     128 rows x 192 keys; each CTA loads half a tile and multicasts it to both. Runs of
+ *           keys that the same rows attend to are cut as if they were one: only a group's end is
+ *           ragged.
+ * Shared    Q 128*D*2, K and V 2 stages of 192*D*2 each, barriers, 1 KiB to align: 226 KiB of 227
+ *           at D = 128.
  * Registers 24 a producer thread (spills, off the critical path); 240 a consumer: S 96, O 64, P 48
  *           live, no spill in the loop.
  * Bound by  power, then the registers' bandwidth: wgmma keeps its sums in registers and slows the
  *           softmax about 2.7 times.
  *
- * Measured  H100 80GB HBM3, 700 W, driver 580.159.04, random normal bf16, D 128, median of 15; rates
- *           over attended pairs. T 81, P 1560, 12 heads, 22 frames a query: 37.9 ms, 703 TFLOP/s (71 %
- *           of 989); T 41: 702; T 121: 692; 40 heads: 692; P 1590, 16 heads, 300 rows of text: 703;
- *           P 920, 32 / 8 heads: 697; dense T 21: 672-698. The tensor cores are at work in 83 % of
- *           the cycles at about 1.56 GHz: the card is at its 700 W. D = 64: right, not tuned, 440.
+ * Measured  H100 80GB HBM3, 700 W, driver 580.159.04, random normal bf16, D 128, median of 15;
+ *           rates over attended pairs. T 81, P 1560, 12 heads, 22 frames a query: 37.9 to 38.4 ms,
+ *           694 to 703 TFLOP/s (71 % of 989); T 41: 685-702; T 121: 680-692; 40 heads: 689-692;
+ *           P 1590, 16 heads, 300 rows of text: 701-703; P 920, 32 / 8 heads: 697-699; dense T 21:
+ *           670-698. The tensor cores are at work in 83 % of the cycles at about 1.56 GHz: the card
+ *           is at its 700 W. D = 64: right, not tuned, 446.
  * Lost      tiles of 128, 144, 160 and 176 keys; one wait for both products; PV before QK; row sums
  *           as a second pass; boxes of 8 and 1 keys at the ends of runs; no rescale skip; no turns
- *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys). The ladder
- *           is in docs/SPEED.md.
+ *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys). The
+ *           ladder is in docs/SPEED.md, the design in docs/KERNEL.md.
  *
- * Traps     (1) Stage numbers, warpgroup number and the tile word must be known uniform (uniform()),
+ * Traps     (1) Stage numbers, warpgroup number and the tile word must be uniform (uniform()),
  *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) ptxas moves the
  *           wait for O above the softmax unless a branch stands between: the loop's second wait_v()
  *           is there for that alone. (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 =

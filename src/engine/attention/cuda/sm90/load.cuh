@@ -5,9 +5,9 @@
 namespace attn_sm90 {
 
 /* This CTA's share of a tile, to the same place in both CTAs, then the barrier's arrival for the
- * bytes of both shares. A piece of a run that is not a whole share is two boxes of the largest power
- * of two in it, one from each end: where they overlap they write the same. Nothing is read past the
- * end of a run. */
+ * bytes of both shares. A piece of a run that is not a whole share is two boxes of the largest
+ * power of two in it, one from each end: where they overlap they write the same. Nothing is read
+ * past the end of a run. */
 template <int D>
 __device__ __forceinline__ void load_tile(uint32_t stage, const CUtensorMap (*maps)[kBoxes],
                                           const Tiles &t, int head, int batch, uint32_t bar,

@@ -46,7 +46,7 @@ __device__ __forceinline__ void mask(float (&x)[kTile / 2], int n0, int n1)
         }
 }
 
-/* Scores to weights in place. kEmpty: a row may have seen no key yet, so its maximum may be -inf. */
+/* Scores to weights in place. kEmpty: a row may have seen no key yet; its maximum may be -inf. */
 template <bool kEmpty>
 __device__ __forceinline__ void softmax(float (&x)[kTile / 2], Rows &r, float scale)
 {

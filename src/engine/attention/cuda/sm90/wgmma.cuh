@@ -2,8 +2,8 @@
  *
  *     wgmma_qk(T(), d, a, b, acc)  d [64 x 192] (+)= A [64 x 16] B [192 x 16]^T, both in shared
  *                                  memory, both with 16 elements side by side; adds where acc
- *     wgmma_pv(T(), d, p, b)       d [64 x D] += P [64 x 16] B [16 x D], P in registers, B in shared
- *                                  memory with D side by side
+ *     wgmma_pv(T(), d, p, b)       d [64 x D] += P [64 x 16] B [16 x D], P in registers, B in
+ *                                  shared memory with D side by side
  *
  * T is __nv_bfloat16 or __half. d, and p, may not be touched between the fence before the product
  * and the wait after it. */
