@@ -25,7 +25,7 @@ static int compare_pieces(const void *a, const void *b)
 static int join(piece *p, int count)
 {
     int kept = 0;
-    qsort(p, (size_t)count, sizeof *p, compare_pieces);
+    if (count > 0) qsort(p, (size_t)count, sizeof *p, compare_pieces);
     for (int i = 0; i < count; i++) {
         if (kept > 0 && p[kept - 1].source == p[i].source) {
             assert_true(p[i].start >= p[kept - 1].end);

@@ -138,7 +138,7 @@ static lvsa_status list_edges(size_t *count, builder *b, const span *s, int sour
             b->edges[(*count)++] = (edge){end, frame, -1};
         }
     }
-    qsort(b->edges, *count, sizeof *b->edges, compare_edges);
+    if (*count > 0) qsort(b->edges, *count, sizeof *b->edges, compare_edges);
     return LVSA_OK;
 }
 
