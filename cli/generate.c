@@ -12,6 +12,7 @@
 #include "job.h"
 #include "mask.h"
 #include "progress.h"
+#include "record.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -51,7 +52,7 @@ static const option machine_options[] = {
 
 static const option file_options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(file_settings, output), "FILE",
-     .help = "the video: clip.y4m, or out_%04d.png for a picture a frame (without it: "
+     .help = "the video: clip.mp4, .webm, .y4m, or out_%04d.png for a picture a frame (without it: "
              "video-SEED.y4m)"},
     {"output-dir", 0, OPTION_TEXT, offsetof(file_settings, folder), "DIR",
      .help = "where it is written (without it: here)"},
@@ -118,8 +119,9 @@ typedef struct run {
     const generate_settings *s;
     lvsa_pipeline *pipeline;
     lvsa_job job;
-    char *prompt; /* of a file, or NULL                          */
-    char *path;   /* of the video                                */
+    json_t *record; /* of --from, or NULL                          */
+    char *prompt;   /* of a file, or NULL                          */
+    char *path;     /* of the video                                */
     lvsa_forecast forecast;
     lvsa_plan *plan; /* for its mask; NULL: dense, or none is wanted */
     lvsa_video *video;
@@ -212,7 +214,18 @@ static exit_code open_video(run *r)
     format.rate = job_fps(&r->s->job, r->pipeline);
     format.frames = r->forecast.frames;
     format.replace = r->s->file.force.value;
-    return complain_status(lvsa_video_open(&r->video, r->path, &format));
+    const record_run facts = {.model = r->s->job.make.model.value,
+                              .device = device_name(r->s->machine.device.value),
+                              .fps = format.rate,
+                              .job = &r->job,
+                              .geometry = lvsa_pipeline_get_geometry(r->pipeline),
+                              .forecast = &r->forecast};
+    char *record;
+    TRY(record_write(&record, &facts));
+    format.comment = record;
+    lvsa_status status = lvsa_video_open(&r->video, r->path, &format);
+    free(record);
+    return complain_status(status);
 }
 
 /* The pattern that the job will make, to be drawn. */
@@ -297,8 +310,15 @@ static exit_code generate(run *r)
 
 static exit_code run_generate(const void *settings)
 {
-    run r = {.s = settings, .forecast = {.size = sizeof r.forecast}};
-    exit_code code = prepare(&r);
+    generate_settings s = *(const generate_settings *)settings;
+    run r = {.s = &s, .forecast = {.size = sizeof r.forecast}};
+    const char *source = s.job.make.source.value;
+    /* --backend holds it by now; the library would read it again, for cross-attention as well, and
+     * the frames would depend on more than the options. */
+    unsetenv("LVSA_BACKEND");
+    exit_code code = source ? record_read(&r.record, source) : CODE_DONE;
+    if (r.record) code = record_apply(&s, generate_groups, r.record, source);
+    if (code == CODE_DONE) code = prepare(&r);
     if (code == CODE_DONE && !r.s->file.dry_run.value) {
         code = open_video(&r);
         if (code == CODE_DONE) code = generate(&r);
@@ -308,16 +328,19 @@ static exit_code run_generate(const void *settings)
     lvsa_pipeline_close(&r.pipeline);
     free(r.path);
     free(r.prompt);
+    json_decref(r.record);
     return code;
 }
 
 static const char *const generate_examples[] = {
-    "lvsa generate -m Wan2.1-T2V-1.3B-Diffusers -p 'a red fox in the snow' -o fox.y4m",
+    "lvsa generate -m Wan2.1-T2V-1.3B-Diffusers -p 'a red fox in the snow' -o fox.mp4",
     "the model's usual length and size",
     "lvsa generate -m Wan2.1-T2V-1.3B-Diffusers -p 'a red fox' --seconds 20 --seed 7 -o fox.y4m",
     "four times the length it was trained on, with sparse attention",
     "lvsa generate -m Wan2.1-T2V-1.3B-Diffusers -p '' --num-frames 481 --dry-run",
     "what that would need",
+    "lvsa generate --from fox.mp4 --seed 8 -o other.mp4",
+    "the run that made fox.mp4, with another seed",
     NULL};
 
 const command generate_command = {

@@ -2,9 +2,11 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "forecast.h"
+#include "record.h"
 
 typedef struct info_options {
     text_setting model;
@@ -21,7 +23,8 @@ enum { MOST_EDGE = 1 << 16, MOST_VIDEO = 1 << 22 };
 /* clang-format off */
 static const option info_table[] = {
     {"model", 'm', OPTION_TEXT, offsetof(info_options, model), "DIR", .operand = 1,
-     .help = "directory of a diffusers-layout checkpoint; the name of the option may be left out"},
+     .help = "directory of a diffusers-layout checkpoint, or an .mp4 or .webm; the name of the "
+             "option may be left out"},
     {"num-frames", 0, OPTION_INT, offsetof(info_options, frames), "N", .lo = 1, .hi = MOST_VIDEO,
      .aliases = "frames video-frames",
      .help = "memory for so many frames (without it: the model's usual)"},
@@ -130,13 +133,33 @@ static exit_code print_json(const lvsa_model_info *i, const lvsa_forecast *f)
     return CODE_DONE;
 }
 
+/* A checkpoint is a folder; a video is a file. */
+static bool is_file(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static exit_code show_record(const char *path, int as_json)
+{
+    json_t *record;
+    TRY(record_read(&record, path));
+    if (as_json) {
+        json_dumpf(record, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else record_print(record);
+    json_decref(record);
+    return CODE_DONE;
+}
+
 static exit_code run_info(const void *settings)
 {
     const info_options *s = &((const info_settings *)settings)->info;
     lvsa_model_info info = {.size = sizeof info};
     lvsa_forecast forecast;
     bool known;
-    if (!s->model.value) return complain(CODE_USAGE, "which model? Give its directory");
+    if (!s->model.value) return complain(CODE_USAGE, "which model? Give its directory, or a video");
+    if (is_file(s->model.value)) return show_record(s->model.value, s->json.value);
     TRY(complain_status(lvsa_model_get_info(&info, s->model.value)));
     TRY(find_memory(&forecast, &known, s));
     if (s->json.value) return print_json(&info, known ? &forecast : NULL);
@@ -146,13 +169,15 @@ static exit_code run_info(const void *settings)
 
 static const char *const info_examples[] = {
     "lvsa info Wan2.1-T2V-1.3B-Diffusers", "the checkpoint, and what its usual video needs",
-    "lvsa info Wan2.1-T2V-1.3B-Diffusers --num-frames 481", "the same for a longer one", NULL};
+    "lvsa info Wan2.1-T2V-1.3B-Diffusers --num-frames 481", "the same for a longer one",
+    "lvsa info fox.mp4", "what made a video: prompt, seed and all else", NULL};
 
 const command info_command = {
     .name = "info",
-    .summary = "show what a checkpoint is and what memory it needs",
+    .summary = "show what a checkpoint is and needs, or what made a video",
     .details = "Shows a checkpoint's family, sizes, parameters and types, and the memory that a "
-               "video needs, from its JSON files and the headers of its weights alone.",
+               "video needs, from its JSON files and the headers of its weights alone. Of an .mp4 "
+               "or .webm that lvsa generate has written it shows the run that made it.",
     .examples = info_examples,
     .groups = info_groups,
     .settings_size = sizeof(info_settings),

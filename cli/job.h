@@ -5,7 +5,7 @@
 #include "pattern.h"
 
 typedef struct make_settings {
-    text_setting model, prompt, prompt_file, negative_prompt;
+    text_setting model, prompt, prompt_file, negative_prompt, source;
 } make_settings;
 
 typedef struct video_settings {

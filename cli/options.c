@@ -347,3 +347,24 @@ parse_result options_parse(void *settings, const option_group *groups, int argc,
             good = fill(&p, match_of(&p, g, o, false));
     return good ? PARSE_RUN : PARSE_WRONG;
 }
+
+int options_is_flag(const void *settings, const option_group *groups, const char *name)
+{
+    for (const option_group *g = groups; g->options; g++)
+        for (const option *o = g->options; o->name; o++)
+            if (has_setting(o) && strcmp(o->name, name) == 0)
+                return *(const origin *)((const char *)settings + g->base + o->offset) == FROM_FLAG;
+    return 0;
+}
+
+int options_set(void *settings, const option_group *groups, const char *name, const char *text,
+                char *sentence, size_t size)
+{
+    parser p = {settings, groups, sentence, size};
+    char shown[NAME_MAX_LENGTH + SHOWN_MAX + 4];
+    match m = find_long(&p, name);
+    if (!m.option || m.negated || !has_setting(m.option)) return unknown_option(&p, name);
+    snprintf(shown, sizeof shown, "--%.*s %.*s", NAME_MAX_LENGTH, name, SHOWN_MAX,
+             *text ? text : "\"\"");
+    return read_value(&p, m, shown, text, FROM_FLAG);
+}

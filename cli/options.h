@@ -74,6 +74,13 @@ typedef enum parse_result { PARSE_RUN, PARSE_HELP, PARSE_WRONG } parse_result;
 parse_result options_parse(void *settings, const option_group *groups, int argc, char *const *argv,
                            char *sentence, size_t size);
 
+/* Whether a flag has set the option of that name. */
+int options_is_flag(const void *settings, const option_group *groups, const char *name);
+
+/* Sets the option of that name, as if by a flag. 0: `sentence` says what is wrong. */
+int options_set(void *settings, const option_group *groups, const char *name, const char *text,
+                char *sentence, size_t size);
+
 /* The candidate that most resembles a mistyped word. */
 typedef struct nearest {
     const char *word;

@@ -276,7 +276,7 @@ static void comments_that_cannot_be_read(void **state)
         CHECK_FAILS(lvsa_video_read_comment(&text, path), LVSA_ERR_FORMAT, endings[e]);
         remove(path);
     }
-    CHECK_FAILS(lvsa_video_read_comment(&text, "f.avi"), LVSA_ERR_ARGUMENT, "isn't known");
+    CHECK_FAILS(lvsa_video_read_comment(&text, "f.avi"), LVSA_ERR_ARGUMENT, "such as clip.mp4");
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */

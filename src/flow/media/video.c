@@ -20,17 +20,20 @@ static bool ends_in(const char *path, const char *extension)
     return true;
 }
 
-static lvsa_status find_writer(const lv_video_writer **out, const char *path)
+/* NULL: no format's. */
+static const lv_video_writer *find_writer(const char *path)
+{
+    for (int i = 0; i < WRITERS; i++)
+        if (ends_in(path, writers[i]->extension)) return writers[i];
+    return NULL;
+}
+
+static lvsa_status fail_unknown(const char *path)
 {
     char known[256] = "";
-    for (int i = 0, used = 0; i < WRITERS; i++) {
-        if (ends_in(path, writers[i]->extension)) {
-            *out = writers[i];
-            return LVSA_OK;
-        }
+    for (int i = 0, used = 0; i < WRITERS; i++)
         used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i ? ", " : "",
                          writers[i]->example);
-    }
     return lv_fail(LVSA_ERR_ARGUMENT,
                    "\"%s\": the end of the name says what to write, and this one isn't known; such "
                    "as %s is wanted",
@@ -40,14 +43,14 @@ static lvsa_status find_writer(const lv_video_writer **out, const char *path)
 lvsa_status lvsa_video_open(lvsa_video **out, const char *path, const lvsa_video_format *format)
 {
     enum { MOST = 1 << 15 };
-    const lv_video_writer *writer;
+    const lv_video_writer *writer = find_writer(path);
     *out = NULL;
     if (format->size != sizeof *format)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "lvsa_video_format of %zu bytes, %zu wanted: start with "
                        "LVSA_VIDEO_FORMAT_INIT",
                        format->size, sizeof *format);
-    LV_TRY(find_writer(&writer, path));
+    if (!writer) return fail_unknown(path);
     if (format->width < 1 || format->height < 1 || format->width > MOST || format->height > MOST)
         return lv_fail(LVSA_ERR_ARGUMENT, "frames of %d x %d pixels: 1 to %d each way is wanted",
                        format->width, format->height, MOST);
@@ -85,9 +88,11 @@ void lvsa_video_abort(lvsa_video **video)
 
 lvsa_status lvsa_video_read_comment(char **out, const char *path)
 {
-    const lv_video_writer *writer;
+    const lv_video_writer *writer = find_writer(path);
     *out = NULL;
-    LV_TRY(find_writer(&writer, path));
+    if (!writer)
+        return lv_fail(LVSA_ERR_ARGUMENT, "\"%s\": the name of a video, such as %s, is wanted",
+                       path, lv_video_mp4.example);
     return writer->read_comment ? writer->read_comment(out, path) : LVSA_OK;
 }
 
