@@ -61,7 +61,7 @@ static bool allocate(lv_schedule *s)
     return good;
 }
 
-/* Levels fall and every step is made of numbers: a shift far from 1 crowds the levels at one end. */
+/* Levels fall and every step is a number: a shift far from 1 crowds the levels at one end. */
 static bool is_sound(const lv_schedule *s)
 {
     for (int i = 0; i < s->steps; i++) {

@@ -1,8 +1,8 @@
 /* conv.c: a convolution as products: the values under the kernel, a row for each point of the
  * picture, times the weights [O, kt*ky*kx*C].
  *
- * oneDNN 2's own convolution falls back to plain loops unless its weights are packed its own way; with
- * packed weights it takes as long as this. */
+ * oneDNN 2's own convolution falls back to plain loops unless its weights are packed its own way;
+ * with packed weights it takes as long as this. */
 #include <string.h>
 
 #include "engine/runtime/cpu/cpu.h"
