@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 DEPS   ?= 1
 
-.PHONY: all test test-asan fuzz bench install clean help deps
+.PHONY: all test test-asan fuzz demo bench install clean help deps
 
 all: build/configured
 	@cmake --build --preset release -j $(JOBS)
@@ -24,6 +24,13 @@ test-asan: build-asan/configured
 # A minute a target (SECONDS=n for more); the test suite runs each for a moment only.
 fuzz: deps
 	@tests/fuzz/run.sh $(SECONDS)
+
+# The pattern of a video four times as long as its model was trained for, drawn, and what it saves.
+demo: all
+	@mkdir -p out
+	@build/lvsa plan --family wan2.1-1.3b --num-frames 321 --mask-out out/mask.svg
+	@build/lvsa bench attention --latent-frames 81 --patches-per-frame 64 \
+	    --reference-latent-frames 21 --seconds 2 --compare dense
 
 bench: all
 	@bench/run.sh
@@ -49,6 +56,7 @@ help:
 	@echo "make            build/lvsa, the library and the tests"
 	@echo "make test       set up the machine, build, run every test"
 	@echo "make test-asan  the quick tests under AddressSanitizer and UBSan"
+	@echo "make demo       draw a long video's pattern to out/mask.svg, and measure it"
 	@echo "make fuzz       fuzz every parser (SECONDS=60 each)"
 	@echo "make bench      measure this machine; see docs/SPEED.md"
 	@echo "make install    headers, libraries and the program to PREFIX=$(PREFIX)"
