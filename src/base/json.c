@@ -42,6 +42,16 @@ lvsa_status lv_json_load(json_t **out, const char *path)
     return LVSA_OK;
 }
 
+lvsa_status lv_json_load_in(json_t **out, char *path, size_t size, const char *directory,
+                            const char *file)
+{
+    int length = snprintf(path, size, "%s/%s", directory, file);
+    *out = NULL;
+    if (length < 0 || (size_t)length >= size)
+        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is longer than %zu bytes", directory, size);
+    return lv_json_load(out, path);
+}
+
 /* The member, or NULL when it is missing or null. */
 static const json_t *find(const json_t *object, const char *key)
 {

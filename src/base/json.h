@@ -13,6 +13,11 @@
  * then. */
 lvsa_status lv_json_load(json_t **out, const char *path);
 
+/* The same for `file` in `directory`; path, of `size` bytes, gets its whole name, for sentences.
+ * LVSA_ERR_IO too where it doesn't fit; *out is then NULL. */
+lvsa_status lv_json_load_in(json_t **out, char *path, size_t size, const char *directory,
+                            const char *file);
+
 /* Reads member `key` of `object` into *out. A missing (or null) member leaves *out alone: the
  * caller sets the default before. A member of another type, or an integer outside lo .. hi, is
  * LVSA_ERR_FORMAT, with `path` in the sentence. A string is borrowed from the object. */

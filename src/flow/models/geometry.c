@@ -61,15 +61,6 @@ typedef struct config {
     int64_t channels, layers, heads, head_dim; /* transformer/config.json                    */
 } config;
 
-static lvsa_status load_part(json_t **out, char *path, size_t size, const char *directory,
-                             const char *file)
-{
-    int length = snprintf(path, size, "%s/%s", directory, file);
-    if (length < 0 || (size_t)length >= size)
-        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is longer than %zu bytes", directory, size);
-    return lv_json_load(out, path);
-}
-
 static lvsa_status read_transformer(config *c, const json_t *root, const char *path)
 {
     enum { MOST = 1 << 20 };
@@ -103,13 +94,13 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
     json_t *index = NULL, *transformer = NULL;
     config c = {.pipeline = "", .experts = 1};
 
-    lvsa_status s = load_part(&index, path, sizeof path, directory, "model_index.json");
+    lvsa_status s = lv_json_load_in(&index, path, sizeof path, directory, "model_index.json");
     if (s == LVSA_OK) s = lv_json_get_string(&c.pipeline, index, "_class_name", path);
     if (s == LVSA_OK) {
         const json_t *second =
             json_object_get(index, "transformer_2"); /* [null, null] without one */
         if (json_is_array(second) && json_is_string(json_array_get(second, 0))) c.experts = 2;
-        s = load_part(&transformer, path, sizeof path, directory, "transformer/config.json");
+        s = lv_json_load_in(&transformer, path, sizeof path, directory, "transformer/config.json");
     }
     if (s == LVSA_OK) s = read_transformer(&c, transformer, path);
     if (s == LVSA_OK) {

@@ -15,7 +15,6 @@
  * Memory: x, q, k, v and the attention's output are the only [S, E] buffers; everything else goes
  * over ROWS tokens at a time. The text's keys and values are computed once for a prompt. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -176,9 +175,7 @@ static lvsa_status read_config(wan *m, const char *directory)
     json_t *root;
     int64_t out_channels = 0;
     lv_model *b = &m->base;
-    if (snprintf(path, sizeof path, "%s/config.json", directory) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%s: the path is too long", directory);
-    LV_TRY(lv_json_load(&root, path));
+    LV_TRY(lv_json_load_in(&root, path, sizeof path, directory, "config.json"));
     lvsa_status s = lv_json_get_int(&b->channels, root, "in_channels", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_int(&out_channels, root, "out_channels", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_int(&b->layers, root, "num_layers", 1, 1000, path);

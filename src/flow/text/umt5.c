@@ -2,7 +2,6 @@
 #include "flow/text/umt5.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -70,9 +69,7 @@ static lvsa_status read_config(config *c, const char *directory)
     char path[4096];
     json_t *root;
     const char *ff = "gated-gelu";
-    if (snprintf(path, sizeof path, "%s/config.json", directory) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%s: the path is too long", directory);
-    LV_TRY(lv_json_load(&root, path));
+    LV_TRY(lv_json_load_in(&root, path, sizeof path, directory, "config.json"));
     lvsa_status s = lv_json_get_int(&c->width, root, "d_model", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_int(&c->layers, root, "num_layers", 1, 1000, path);
     if (s == LVSA_OK) s = lv_json_get_int(&c->heads, root, "num_heads", 1, MOST, path);

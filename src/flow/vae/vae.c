@@ -1,7 +1,6 @@
 /* vae.c: from a whole video's latents to pixels: which decoder, which tiles, frame by frame. */
 #include "flow/vae/vae.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -16,9 +15,7 @@ lvsa_status lv_vae_open(lv_vae **out, lv_device *device, const char *directory)
     json_t *root;
     const char *name = "";
     *out = NULL;
-    if (snprintf(path, sizeof path, "%s/config.json", directory) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%s: the path is too long", directory);
-    LV_TRY(lv_json_load(&root, path));
+    LV_TRY(lv_json_load_in(&root, path, sizeof path, directory, "config.json"));
     lvsa_status s = lv_json_get_string(&name, root, "_class_name", path);
     const lv_vae_class *found = NULL;
     for (int i = 0; i < CLASSES && !found; i++)

@@ -1,7 +1,6 @@
 /* wan_config.c: reads and checks config.json. */
 #include "flow/vae/wan_config.h"
 
-#include <stdio.h>
 
 #include "base/json.h"
 
@@ -98,9 +97,7 @@ lvsa_status lv_vae_wan_config_read(lv_vae_wan_config *out, const char *directory
 {
     char path[4096];
     json_t *root;
-    if (snprintf(path, sizeof path, "%s/config.json", directory) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%s: the path is too long", directory);
-    LV_TRY(lv_json_load(&root, path));
+    LV_TRY(lv_json_load_in(&root, path, sizeof path, directory, "config.json"));
     *out = defaults;
     lvsa_status s = read_members(out, root, path);
     json_decref(root);
