@@ -19,6 +19,7 @@ only() {
 
 deny src/base           '(engine|flow)/|pipeline|lvsa/lvsa(_attention)?\.h'
 deny src/engine         'flow/|pipeline|lvsa/lvsa\.h'
+deny src/flow           'pipeline'
 deny src/engine/pattern 'engine/(attention|runtime|parallel|weights)/'
 deny cli                'base/|engine/|flow/|pipeline'
 deny bench              'flow/|pipeline'

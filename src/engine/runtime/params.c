@@ -9,7 +9,7 @@
 struct lv_params {
     lv_device *device;
     void **blocks; /* [count] memory on the device */
-    size_t count, capacity, bytes;
+    size_t count, capacity;
 };
 
 lvsa_status lv_params_create(lv_params **out, lv_device *device)
@@ -31,8 +31,6 @@ void lv_params_free(lv_params **params)
     *params = NULL;
 }
 
-size_t lv_params_bytes(const lv_params *params) { return params->bytes; }
-
 /* Device memory that is freed with the parameters. */
 static lvsa_status allocate(void **out, lv_params *p, size_t bytes)
 {
@@ -47,7 +45,6 @@ static lvsa_status allocate(void **out, lv_params *p, size_t bytes)
     }
     LV_TRY(p->device->allocate(p->device, out, bytes));
     p->blocks[p->count++] = *out;
-    p->bytes += bytes;
     return LVSA_OK;
 }
 

@@ -30,7 +30,4 @@ void lv_params_free(lv_params **params);
 lvsa_status lv_params_load(lv_params *params, lv_weights *weights, const lv_weight_group *group,
                            lvsa_dtype dtype);
 
-/* Bytes on the device. */
-size_t lv_params_bytes(const lv_params *params);
-
 #endif

@@ -36,6 +36,7 @@ typedef struct lv_probe {
 
 typedef struct lv_model_class {
     const char *name;
+    int64_t text_length; /* rows that set_text() takes at most */
     lvsa_status (*open)(lv_model **out, lv_device *device, const char *directory);
     void (*close)(lv_model *model);
     /* Everything that depends on the text alone, kept for `index`: embedding [length, E] f32 in
@@ -53,10 +54,8 @@ struct lv_model {
     int64_t channels;      /* C of the latents                                   */
     int64_t patch;         /* latents along the edge of a token's square         */
     int64_t text_width;    /* E of the embedding                                 */
-    int64_t text_length;   /* rows that set_text() takes at most                 */
     int64_t layers, heads, head_dim;
     int64_t temporal_pairs;   /* rotary frequencies of the time axis               */
-    size_t bytes;          /* of weights on the device                           */
     size_t unknown;        /* tensors in the files that nobody asked for ...     */
     const char *unknown_name; /* ... and the first of them                       */
     lv_probe probe;        /* call NULL: none                                    */

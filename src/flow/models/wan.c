@@ -144,7 +144,6 @@ static lvsa_status load(wan *m)
     LV_TRY(lv_params_load(m->params, m->weights, &time, LVSA_F32));
     LV_TRY(lv_params_load(m->params, m->weights, &condition, dtype));
     LV_TRY(lv_params_load(m->params, m->weights, &blocks, dtype));
-    m->base.bytes = lv_params_bytes(m->params);
     m->base.unknown = lv_weights_count_unknown(&m->base.unknown_name, m->weights, unused);
     return LVSA_OK;
 }
@@ -239,7 +238,6 @@ static lvsa_status wan_open(lv_model **out, lv_device *device, const char *direc
                          .channels = 16,
                          .patch = 2,
                          .text_width = 4096,
-                         .text_length = TEXT_ROWS,
                          .layers = 30,
                          .heads = 12,
                          .head_dim = 128};
@@ -592,6 +590,7 @@ static lvsa_status wan_forward(lv_model *model, lv_exec *e, lv_tensor velocity, 
 }
 
 const lv_model_class lv_wan_class = {.name = "wan",
+                                     .text_length = TEXT_ROWS,
                                      .open = wan_open,
                                      .close = wan_close,
                                      .set_text = wan_set_text,

@@ -88,7 +88,6 @@ struct lv_vae {
     int64_t spatial;          /* r, pixels along the edge of a latent           */
     int64_t temporal;         /* k, frames of every latent frame but the first  */
     lv_tensor scale, shift;   /* f32 [C]: latent * scale + shift is decoded     */
-    size_t bytes;             /* of weights on the device                       */
     size_t unknown;           /* tensors in the files that nobody asked for ... */
     const char *unknown_name; /* ... and the first of them                      */
     lv_vae_probe probe;       /* call NULL: none                                */

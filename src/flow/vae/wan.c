@@ -183,7 +183,6 @@ static lvsa_status load(wan *m)
     }
     remember(m, &m->conv_out, last->out, scale);
     LV_TRY(load_group(m, m, SPECS(out_specs), "", last->out, 3));
-    m->base.bytes = lv_params_bytes(m->params);
     m->base.unknown = lv_weights_count_unknown(&m->base.unknown_name, m->weights, unused);
     return LVSA_OK;
 }

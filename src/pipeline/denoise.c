@@ -1,0 +1,118 @@
+/* denoise.c: from noise to latents, a step at a time. */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "flow/schedule/noise.h"
+#include "pipeline/work.h"
+
+void lv_work_find_latents(lv_work *w)
+{
+    w->shape[0] = w->p->model->channels;
+    w->shape[2] = w->height / w->p->vae->spatial;
+    w->shape[3] = w->width / w->p->vae->spatial;
+    w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
+}
+
+lvsa_status lv_work_make_noise(lv_work *w)
+{
+    lv_work_find_latents(w);
+    w->latents = lv_zalloc_array(w->count, sizeof *w->latents);
+    w->velocity = lv_zalloc_array(w->count, sizeof *w->velocity);
+    w->away = lv_zalloc_array(w->count, sizeof *w->away);
+    if (!w->latents || !w->velocity || !w->away)
+        return lv_fail(LVSA_ERR_MEMORY, "%zu latents don't fit in memory three times", w->count);
+    if (w->job->noise) {
+        memcpy(w->latents, w->job->noise, w->count * sizeof *w->latents);
+        return LVSA_OK;
+    }
+    lv_noise noise;
+    lv_noise_seed(&noise, w->job->seed);
+    lv_noise_fill(&noise, w->latents, w->count);
+    return LVSA_OK;
+}
+
+/* One pass: velocity of the latents for one text, on the host. */
+static lvsa_status predict(lv_work *w, float *velocity, const lv_step *step)
+{
+    lv_model *m = w->p->model;
+    lv_device *device = w->p->device;
+    const size_t bytes = w->count * sizeof(float);
+    LV_TRY(m->class->forward(m, &w->exec, w->v, w->z, step));
+    return w->exec.arena.measuring ? LVSA_OK : device->download(device, velocity, w->v.data, bytes);
+}
+
+/* The passes' scratch from its start: the latents and what becomes of them, then a pass's own. */
+static lvsa_status take_latents(lv_work *w)
+{
+    LV_TRY(lv_take(&w->z, &w->exec, LVSA_F32, 4, w->shape));
+    return lv_take(&w->v, &w->exec, LVSA_F32, 4, w->shape);
+}
+
+lvsa_status lv_work_measure_passes(lv_work *w)
+{
+    const lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
+                          .backend = w->job->backend,
+                          .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL};
+    w->exec = lv_exec_measure(w->p->device);
+    LV_TRY(take_latents(w));
+    return predict(w, NULL, &step);
+}
+
+static lvsa_status prepare_passes(lv_work *w)
+{
+    LV_TRY(lv_work_measure_passes(w));
+    LV_TRY(lv_exec_begin(&w->exec));
+    return take_latents(w);
+}
+
+static lvsa_status check_finite(const lv_work *w, int step)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (!isfinite(w->latents[i]))
+            return lv_fail(
+                LVSA_ERR_NUMBER,
+                "step %d of %d: latent %zu is %g: the weights are damaged or the guidance "
+                "(%g) is too large",
+                step + 1, w->job->steps, i, (double)w->latents[i], w->job->guidance);
+    return LVSA_OK;
+}
+
+/* Moves the latents from sigma[i] to sigma[i + 1]. */
+static lvsa_status denoise_step(lv_work *w, int i)
+{
+    const lvsa_job *job = w->job;
+    const float guidance = (float)job->guidance;
+    lv_step step = {.timestep = lv_schedule_get_timesteps(w->schedule)[i], .backend = job->backend};
+    if (w->riflex.pair >= 0) step.riflex = &w->riflex;
+    if (w->plan) {
+        if (!job->hold_keyframes)
+            LV_TRY(lvsa_plan_set_step(w->plan, job->late_rotation && i > 0 ? i - 1 : i));
+        step.runs = lvsa_plan_get_runs(w->plan);
+    }
+    LV_TRY(w->p->device->upload(w->p->device, w->z.data, w->latents, w->count * sizeof(float)));
+    LV_TRY(predict(w, w->velocity, &step));
+    if (w->texts == 2) {
+        step.text = 1;
+        LV_TRY(predict(w, w->away, &step));
+        for (size_t j = 0; j < w->count; j++)
+            w->velocity[j] = w->away[j] + guidance * (w->velocity[j] - w->away[j]);
+    }
+    LV_TRY(lv_schedule_step(w->schedule, w->latents, w->velocity, i));
+    return check_finite(w, i);
+}
+
+lvsa_status lv_work_denoise(lv_work *w)
+{
+    const int steps = w->job->steps;
+    LV_TRY(lv_work_make_schedule(w, w->count));
+    LV_TRY(prepare_passes(w));
+    LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, 0, steps));
+    for (int i = 0; i < steps; i++) {
+        LV_TRY(denoise_step(w, i));
+        LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, i + 1, steps));
+    }
+    if (w->job->on_latents && w->job->on_latents(w->job->user, w->latents, w->shape))
+        return lv_work_cancelled();
+    return LVSA_OK;
+}

@@ -1,0 +1,76 @@
+/* forecast.c: what a job will take, by measuring its passes without computing them. */
+#include "base/machine.h"
+#include "pipeline/work.h"
+
+static lvsa_status forecast_text(int64_t *bytes, const lv_work *w)
+{
+    lv_device *dry;
+    lv_umt5 *encoder = NULL;
+    size_t scratch = 0;
+    const int64_t longest = w->length[1] > w->length[0] ? w->length[1] : w->length[0];
+    LV_TRY(lv_device_open_dry(&dry, w->p->device->kind, w->p->device->threads));
+    lvsa_status s = lv_work_open_encoder(&encoder, w, dry);
+    if (s == LVSA_OK) s = lv_umt5_measure(&scratch, encoder, longest);
+    *bytes = (int64_t)(dry->counted + scratch);
+    lv_umt5_close(&encoder);
+    lv_device_close(&dry);
+    return s;
+}
+
+/* w->p is a pipeline whose device only counts. */
+static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
+{
+    /* latents, velocity, away and what the schedule keeps */
+    const int64_t copies = 3 + LV_SCHEDULE_BUFFERS;
+    size_t decoder = 0;
+    LV_TRY(lv_work_open_models(w));
+    LV_TRY(lv_work_choose_riflex(w));
+    lv_work_find_latents(w);
+    LV_TRY(lv_work_measure_passes(w));
+    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
+    const int64_t weights = (int64_t)w->p->device->counted;
+    const int64_t latents = (int64_t)(w->count * sizeof(float));
+    out->denoise = weights + copies * latents + (int64_t)w->exec.arena.peak;
+    out->decode = weights + (copies + 1) * latents + (int64_t)decoder;
+    return LVSA_OK;
+}
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
+{
+    lvsa_pipeline *p = w->p, counting = *p;
+    LV_TRY(lv_work_check(w));
+    LV_TRY(lv_work_find_sizes(w));
+    LV_TRY(lv_work_choose_plan(w));
+    LV_TRY(lv_work_tokenize(w));
+    LV_TRY(forecast_text(&out->text, w));
+
+    counting.model = NULL, counting.vae = NULL;
+    LV_TRY(lv_device_open_dry(&counting.device, p->device->kind, p->device->threads));
+    w->p = &counting;
+    lvsa_status s = forecast_video(out, w);
+    if (p->model) out->text += (int64_t)counting.device->counted; /* kept since the last job */
+    lv_vae_close(&counting.vae);
+    lv_model_close(&counting.model);
+    lv_device_close(&counting.device);
+    w->p = p;
+    out->frames = w->frames, out->height = w->height, out->width = w->width;
+    out->latent_frames = (int)w->shape[1];
+    out->sparse = w->plan != NULL;
+    out->needed = most(out->text, most(out->denoise, out->decode));
+    out->available = (int64_t)lv_machine_available();
+    return s;
+}
+
+lvsa_status lvsa_pipeline_forecast(lvsa_forecast *out, lvsa_pipeline *pipeline, const lvsa_job *job)
+{
+    if (out->size != sizeof *out)
+        return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_forecast of %zu bytes, %zu wanted: set its size",
+                       out->size, sizeof *out);
+    lv_work w = {.p = pipeline, .job = job};
+    *out = (lvsa_forecast){.size = sizeof *out};
+    lvsa_status s = forecast(out, &w);
+    lv_work_release(&w);
+    return s;
+}

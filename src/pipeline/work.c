@@ -1,0 +1,67 @@
+/* work.c: what a job's caller is told, and the end of a job. */
+#include "pipeline/work.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+lvsa_status lv_work_cancelled(void)
+{
+    return lv_fail(LVSA_ERR_CANCELLED, "a callback ended the job");
+}
+
+lvsa_status lv_work_report(lv_work *w, lvsa_phase phase, int done, int total)
+{
+    if (phase != w->phase || done == 0) w->phase_start = now();
+    w->phase = phase;
+    const lvsa_progress progress = {phase, done, total, now() - w->phase_start};
+    if (w->job->on_progress && w->job->on_progress(w->job->user, &progress))
+        return lv_work_cancelled();
+    return LVSA_OK;
+}
+
+void lv_work_say(const lv_work *w, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    if (!w->job->on_message) return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    w->job->on_message(w->job->user, line);
+}
+
+lvsa_status lv_work_warn(const lv_work *w, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (w->job->strict) return lv_fail(LVSA_ERR_ARGUMENT, "%s (refused: the job is strict)", line);
+    lv_work_say(w, "%s", line);
+    return LVSA_OK;
+}
+
+void lv_work_release(lv_work *w)
+{
+    lv_exec_end(&w->exec);
+    lv_schedule_free(&w->schedule);
+    lv_free(w->away);
+    lv_free(w->velocity);
+    lv_free(w->latents);
+    for (int i = 0; i < LV_MODEL_TEXTS; i++) {
+        lv_free(w->embedding[i]);
+        lv_free(w->ids[i]);
+    }
+    lvsa_plan_free(&w->plan);
+}

@@ -1,0 +1,135 @@
+/* work.h: a pipeline, one job on its way through it, and the stages that pipeline.c calls.
+ *
+ * Letters: B is 1; L text tokens, E width of their embedding, C channels and T, Y, X frames, rows
+ * and columns of the latents, P tokens a latent frame, N steps. */
+#ifndef LV_PIPELINE_WORK_H
+#define LV_PIPELINE_WORK_H
+
+#include <lvsa/lvsa.h>
+
+#include "base/error.h"
+#include "flow/models/defaults.h"
+#include "flow/models/model.h"
+#include "flow/schedule/schedule.h"
+#include "flow/text/tokenizers/tokenizer.h"
+#include "flow/text/umt5.h"
+#include "flow/vae/vae.h"
+
+enum { LV_PATH_MOST = 4096 };
+
+struct lvsa_pipeline {
+    char *directory;
+    lv_device *device;
+    lvsa_geometry geometry;
+    lv_defaults defaults;
+    const lv_model_class *class;
+    lv_schedule_options schedule;
+    lv_tokenizer *tokenizer;
+    lv_model *model; /* opened with the first job, then kept */
+    lv_vae *vae;     /* likewise                             */
+};
+
+/* Everything between a job and its frames. */
+typedef struct lv_work {
+    lvsa_pipeline *p;
+    const lvsa_job *job;
+    lvsa_phase phase;
+    double phase_start;
+    const char *kernel; /* of the self-attention */
+
+    int frames, height, width;        /* pixels                                     */
+    int patches;                      /* P                                          */
+    int64_t shape[4];                 /* of the latents: C, T, Y, X                 */
+    size_t count;                     /* their product                              */
+    int texts;                        /* 2 with guidance, otherwise 1               */
+    int64_t padded;                   /* rows of a text                             */
+    int32_t *ids[LV_MODEL_TEXTS];     /* [length]                                   */
+    float *embedding[LV_MODEL_TEXTS]; /* [length, E]                                */
+    int64_t length[LV_MODEL_TEXTS];
+    int64_t text_width;               /* E                                          */
+    lvsa_plan *plan;                  /* NULL: dense                                */
+    lv_riflex riflex;                 /* pair -1: none                              */
+    lv_schedule *schedule;
+    float *latents, *velocity, *away; /* [C, T, Y, X]; away: what guidance leaves   */
+    lv_exec exec;
+    lv_tensor z, v;                   /* of the device, f32 [C, T, Y, X]            */
+} lv_work;
+
+/* Lets go of all of it but the pipeline and the job. */
+void lv_work_release(lv_work *w);
+
+/* ---- open.c ---------------------------------------------------------------------------------- */
+
+/* "<model>/<part>" into path. */
+lvsa_status lv_pipeline_find_part(char path[LV_PATH_MOST], const lvsa_pipeline *p,
+                                  const char *part);
+
+/* ---- work.c: what the caller is told --------------------------------------------------------- */
+
+/* Fails with LVSA_ERR_CANCELLED where the caller wants the job to end. */
+lvsa_status lv_work_report(lv_work *w, lvsa_phase phase, int done, int total);
+lvsa_status lv_work_cancelled(void);
+
+void lv_work_say(const lv_work *w, const char *format, ...) LV_PRINTF(2, 3);
+
+/* A job that isn't strict goes on after it. */
+lvsa_status lv_work_warn(const lv_work *w, const char *format, ...) LV_PRINTF(2, 3);
+
+/* ---- plan.c: job -> sizes and pattern -------------------------------------------------------- */
+
+/* All that can be refused without a look at a size. */
+lvsa_status lv_work_check(lv_work *w);
+
+/* The noise levels of the job, with the state of `count` latents; a count of 0 only checks them. */
+lvsa_status lv_work_make_schedule(lv_work *w, size_t count);
+
+/* Pixels -> T and P. */
+lvsa_status lv_work_find_sizes(lv_work *w);
+
+/* Sparse or dense, and the plan. */
+lvsa_status lv_work_choose_plan(lv_work *w);
+
+/* Needs the model. */
+lvsa_status lv_work_choose_riflex(lv_work *w);
+
+/* ---- texts.c: prompts -> ids [L] -> embedding [L, E] ----------------------------------------- */
+
+lvsa_status lv_work_tokenize(lv_work *w);
+lvsa_status lv_work_open_encoder(lv_umt5 **out, const lv_work *w, lv_device *device);
+
+/* The encoder is gone before the first job's transformer comes. */
+lvsa_status lv_work_encode(lv_work *w);
+
+/* ---- models.c -------------------------------------------------------------------------------- */
+
+/* A tensor of the wrong shape is the checkpoint's fault, not the job's. */
+lvsa_status lv_work_blame_files(lvsa_status s);
+
+/* Transformer and decoder, on the pipeline's device; they stay with the pipeline. */
+lvsa_status lv_work_open_models(lv_work *w);
+
+/* The same with what the caller is told, and the texts' width compared. */
+lvsa_status lv_work_load_models(lv_work *w);
+
+/* embedding -> keys and values of every block. */
+lvsa_status lv_work_set_texts(lv_work *w);
+
+/* ---- denoise.c: noise -> latents [C, T, Y, X] ------------------------------------------------ */
+
+/* Their shape, from the models and the sizes. */
+void lv_work_find_latents(lv_work *w);
+
+/* The noise to start from, and room for a step. */
+lvsa_status lv_work_make_noise(lv_work *w);
+
+/* What one pass takes: w->exec.arena.peak. */
+lvsa_status lv_work_measure_passes(lv_work *w);
+
+/* N times: latents -> velocity -> latents. */
+lvsa_status lv_work_denoise(lv_work *w);
+
+/* ---- decode.c: latents -> frames [F, H, W, 3] ------------------------------------------------ */
+
+lvsa_status lv_work_decode(lv_work *w);
+
+#endif
