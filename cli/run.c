@@ -1,0 +1,251 @@
+/* run.c: one run: a job is made, forecast, run, and its frames go into a file. */
+#include "run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "forecast.h"
+#include "interrupt.h"
+#include "mask.h"
+#include "progress.h"
+
+/* ---- options that runs share ----------------------------------------------------------------- */
+
+static const char *device_name(int index)
+{
+    return index == LVSA_DEVICE_CPU ? "cpu" : index == LVSA_DEVICE_CUDA ? "cuda" : NULL;
+}
+
+/* clang-format off */
+const option machine_options[] = {
+    {"device", 0, OPTION_CHOICE, offsetof(machine_settings, device), "NAME",
+     .choice = device_name, .fallback = "cpu", .help = "what computes"},
+    {"threads", 't', OPTION_INT, offsetof(machine_settings, threads), "N", .lo = 0, .hi = 1024,
+     .fallback = "0", .help = "CPU threads, 0 for as many as OpenMP takes"},
+    {.name = NULL}};
+
+const option tell_options[] = {
+    {"strict", 0, OPTION_FLAG, offsetof(tell_settings, strict), NULL,
+     .help = "refuse what would only be warned of"},
+    {"time-log", 0, OPTION_FLAG, offsetof(tell_settings, times), NULL,
+     .environment = "LVSA_STEP_TIME_LOG", .help = "a line with each step's time"},
+    {"memory-log", 0, OPTION_FLAG, offsetof(tell_settings, memory), NULL,
+     .environment = "LVSA_MEM_LOG", .help = "a line with the most memory used up to each step"},
+    {"profile", 0, OPTION_REFUSED, .help = "--time-log and --memory-log tell what a step takes"},
+    {.name = NULL}};
+/* clang-format on */
+
+/* ---- one run --------------------------------------------------------------------------------- */
+
+typedef struct run {
+    const generate_settings *s;
+    lvsa_pipeline *pipeline;
+    lvsa_job job;
+    char *prompt; /* of a file, or NULL                          */
+    char *path;   /* of the video                                */
+    lvsa_forecast forecast;
+    lvsa_plan *plan; /* for its mask; NULL: dense, or none is wanted */
+    lvsa_video *video;
+    progress progress;
+    lvsa_progress at;    /* the last that was reported                  */
+    lvsa_status failure; /* of the writer                               */
+    char sentence[1024]; /* and its words                               */
+} run;
+
+static void on_message(void *user, const char *line)
+{
+    run *r = user;
+    progress_clear(&r->progress);
+    if (*line == '[') say(TALK_NORMAL, "%s", line);
+    else note(TALK_NORMAL, "%s", line);
+}
+
+static exit_code show_mask(const run *r, int step)
+{
+    const sparse_settings *a = &r->s->job.sparse;
+    enum { COMPACT = 16 };
+    if (!r->plan || r->job.hold_keyframes) step = 0;
+    if (!r->plan) return CODE_DONE;
+    TRY(complain_status(
+        lvsa_plan_set_step(r->plan, r->job.late_rotation && step ? step - 1 : step)));
+    return mask_print(stderr, r->plan, a->mask.value ? 0 : COMPACT);
+}
+
+/* What environment and flags ask to be logged at the end of a step. */
+static void log_step(const run *r, const lvsa_progress *now)
+{
+    struct rusage usage;
+    if (r->s->tell.times.value)
+        say(TALK_NORMAL, "[LVSA-TIME] step=%d dt=%.3fs", now->done,
+            now->seconds - (r->at.phase == now->phase ? r->at.seconds : 0.0));
+    if (r->s->tell.memory.value && getrusage(RUSAGE_SELF, &usage) == 0)
+        say(TALK_NORMAL, "[LVSA-MEM] step=%d peak=%.3fGiB", now->done,
+            (double)usage.ru_maxrss / (1024.0 * 1024.0));
+}
+
+static int on_progress(void *user, const lvsa_progress *now)
+{
+    run *r = user;
+    const bool step = now->phase == LVSA_PHASE_DENOISE;
+    progress_show(&r->progress, now);
+    if (step && now->done > 0 && (r->s->tell.times.value || r->s->tell.memory.value)) {
+        progress_clear(&r->progress);
+        log_step(r, now);
+    }
+    if (step && now->done < now->total && r->s->job.sparse.compact.from &&
+        r->s->job.sparse.compact.value) {
+        progress_clear(&r->progress);
+        if (show_mask(r, now->done) != CODE_DONE) return 1;
+    }
+    r->at = *now;
+    return interrupt_count() > 0;
+}
+
+static int on_frame(void *user, const lvsa_frame *frame)
+{
+    run *r = user;
+    r->failure = lvsa_video_write(r->video, frame->rgb);
+    if (r->failure == LVSA_OK) return 0;
+    snprintf(r->sentence, sizeof r->sentence, "%s", lvsa_last_error());
+    return 1;
+}
+
+/* ---- before it ------------------------------------------------------------------------------- */
+
+static exit_code find_path(run *r)
+{
+    const file_settings *f = &r->s->file;
+    const char *folder = f->folder.value ? f->folder.value : "";
+    char usual[64];
+    snprintf(usual, sizeof usual, "video-%llu.y4m", (unsigned long long)r->job.seed);
+    if (f->output.value && f->name.value)
+        return complain(CODE_USAGE, "--output and --output-name both name the file; give one");
+    const char *name = f->output.value ? f->output.value : f->name.value ? f->name.value : usual;
+    const size_t size = strlen(folder) + strlen(name) + 2;
+    r->path = malloc(size);
+    if (!r->path) return complain(CODE_MEMORY, "a name of %zu bytes doesn't fit in memory", size);
+    snprintf(r->path, size, "%s%s%s", folder, *folder ? "/" : "", name);
+    return CODE_DONE;
+}
+
+static exit_code open_video(run *r)
+{
+    lvsa_video_format format = LVSA_VIDEO_FORMAT_INIT;
+    format.width = r->forecast.width, format.height = r->forecast.height;
+    format.rate = job_fps(&r->s->job, r->pipeline);
+    format.frames = r->forecast.frames;
+    format.replace = r->s->file.force.value;
+    const record_run facts = {.model = r->s->job.make.model.value,
+                              .device = device_name(r->s->machine.device.value),
+                              .fps = format.rate,
+                              .job = &r->job,
+                              .geometry = lvsa_pipeline_get_geometry(r->pipeline),
+                              .forecast = &r->forecast};
+    char *record;
+    TRY(record_write(&record, &facts));
+    format.comment = record;
+    lvsa_status status = lvsa_video_open(&r->video, r->path, &format);
+    free(record);
+    return complain_status(status);
+}
+
+/* The pattern that the job will make, to be drawn. */
+static exit_code make_plan(run *r)
+{
+    lvsa_plan_options o = r->job.plan;
+    const lvsa_geometry *g = lvsa_pipeline_get_geometry(r->pipeline);
+    const sparse_settings *a = &r->s->job.sparse;
+    int frames;
+    if (!r->forecast.sparse || (!a->mask.value && !a->compact.from)) return CODE_DONE;
+    lvsa_status status =
+        lvsa_geometry_latent(&o.latent_frames, &o.patches_per_frame, &frames, g, r->forecast.frames,
+                             r->forecast.height, r->forecast.width);
+    if (status == LVSA_OK) status = lvsa_plan_create(&r->plan, &o);
+    TRY(complain_status(status));
+    return a->compact.from && a->compact.value && !a->mask.value ? CODE_DONE : show_mask(r, 0);
+}
+
+/* Everything that can be known before the first step. */
+static exit_code prepare(run *r)
+{
+    const generate_settings *s = r->s;
+    lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
+    o.model = s->job.make.model.value;
+    o.device = (lvsa_device)s->machine.device.value;
+    o.threads = s->machine.threads.value;
+    TRY(job_check(&s->job));
+    TRY(complain_status(lvsa_pipeline_open(&r->pipeline, &o)));
+    TRY(job_make(&r->job, &r->prompt, &s->job, r->pipeline, s->tell.strict.value));
+    TRY(find_path(r));
+    r->job.user = r;
+    if (s->file.dry_run.value) r->job.on_message = on_message;
+    TRY(complain_status(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
+    TRY(make_plan(r));
+    if (s->file.dry_run.value) forecast_print(&r->forecast, job_fps(&s->job, r->pipeline));
+    else forecast_note(&r->forecast);
+    return forecast_check(&r->forecast, r->pipeline, &r->job);
+}
+
+static void describe(const run *r)
+{
+    const lvsa_job *j = &r->job;
+    const lvsa_forecast *f = &r->forecast;
+    note(TALK_VERBOSE, "%d frames of %dx%d at %d a second, %d steps, guidance %g, into %s",
+         f->frames, f->width, f->height, job_fps(&r->s->job, r->pipeline), j->steps, j->guidance,
+         r->path);
+    if (j->flow_shift > 0.0) note(TALK_VERBOSE, "flow shift %g", j->flow_shift);
+    if (j->negative_prompt) note(TALK_VERBOSE, "away from: %s", j->negative_prompt);
+}
+
+/* ---- and it ---------------------------------------------------------------------------------- */
+
+static exit_code explain(const run *r, lvsa_status status)
+{
+    static const char *const doing[] = {"encoding the text", "loading the model", "step", "frame"};
+    if (status != LVSA_ERR_CANCELLED) return complain_status(status);
+    if (r->failure != LVSA_OK) return complain(CODE_FAILED, "%s", r->sentence);
+    if (interrupt_count() == 0) return CODE_FAILED; /* a mask, which has said why */
+    if (r->at.phase == LVSA_PHASE_TEXT || r->at.phase == LVSA_PHASE_LOAD)
+        return complain(CODE_INTERRUPTED, "interrupted while %s; nothing was saved",
+                        doing[r->at.phase]);
+    return complain(CODE_INTERRUPTED, "interrupted after %s %d of %d; the run was not saved",
+                    doing[r->at.phase], r->at.done, r->at.total);
+}
+
+static exit_code generate(run *r)
+{
+    r->job.on_progress = on_progress;
+    r->job.on_frame = on_frame;
+    r->job.on_message = on_message;
+    r->progress = progress_begin();
+    describe(r);
+    interrupt_catch();
+    lvsa_status status = lvsa_generate(r->pipeline, &r->job);
+    progress_clear(&r->progress);
+    if (status != LVSA_OK) return explain(r, status);
+    TRY(complain_status(lvsa_video_finish(&r->video)));
+    puts(r->path);
+    return CODE_DONE;
+}
+
+exit_code run_make(const generate_settings *s)
+{
+    run r = {.s = s, .forecast = {.size = sizeof r.forecast}};
+    /* --backend holds it by now; the library would read it again, for cross-attention as well, and
+     * the frames would depend on more than the options. */
+    unsetenv("LVSA_BACKEND");
+    exit_code code = prepare(&r);
+    if (code == CODE_DONE && !s->file.dry_run.value) {
+        code = open_video(&r);
+        if (code == CODE_DONE) code = generate(&r);
+    }
+    lvsa_video_abort(&r.video);
+    lvsa_plan_free(&r.plan);
+    lvsa_pipeline_close(&r.pipeline);
+    free(r.path);
+    free(r.prompt);
+    return code;
+}
