@@ -507,6 +507,7 @@ const command bench_attention_command = {
     .examples = bench_attention_examples,
     .groups = bench_attention_groups,
     .settings_size = sizeof(bench_settings),
+    .computes = true,
     .run = run_bench_attention};
 
 /* ---- bench plan ------------------------------------------------------------------------------ */

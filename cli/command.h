@@ -2,6 +2,8 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
+#include <stdbool.h>
+
 #include "options.h"
 #include "talk.h"
 
@@ -26,6 +28,7 @@ typedef struct command {
     const char *const *examples;
     const option_group *groups;
     size_t settings_size;
+    bool computes; /* on all threads, for long */
     exit_code (*run)(const void *settings);
 } command;
 

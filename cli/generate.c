@@ -66,4 +66,5 @@ const command generate_command = {
     .examples = generate_examples,
     .groups = generate_groups,
     .settings_size = sizeof(generate_settings),
+    .computes = true,
     .run = run_generate};
