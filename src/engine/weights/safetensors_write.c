@@ -1,12 +1,9 @@
 /* safetensors_write.c: writes a file of tensors, whole or not at all. */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "engine/weights/safetensors.h"
 
@@ -103,81 +100,27 @@ static lvsa_status dump_header(char **out, size_t *size, const json_t *header, c
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const void *data, size_t bytes)
+static lvsa_status write_parts(lv_file *file, const char *header, size_t header_size,
+                               const lv_tensor_out *tensors, const size_t *order, size_t count)
 {
-    const char *from = data;
-    while (bytes > 0) {
-        ssize_t written = write(fd, from, bytes < ((size_t)1 << 30) ? bytes : (size_t)1 << 30);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return false;
-        from += written;
-        bytes -= (size_t)written;
-    }
-    return true;
-}
-
-/* Opens a new file beside `path`; its name goes into temporary, [size]. -1 with errno when it
- * fails. */
-static int open_temporary(char *temporary, size_t size, const char *path)
-{
-    for (int attempt = 0; attempt < 100; attempt++) {
-        snprintf(temporary, size, "%s.%ld-%d.tmp", path, (long)getpid(), attempt);
-        int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || errno != EEXIST) return fd;
-    }
-    return -1;
-}
-
-/* The new name is in the directory, which has to reach the disk as well. Some file systems can't do
- * that for directories; the file itself is safe by then, so this isn't a failure. Cuts `path` to
- * its folder. */
-static void sync_directory(char *path)
-{
-    char *slash = strrchr(path, '/');
-    if (slash) slash[1] = '\0';
-    int fd = open(slash ? path : ".", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
-static bool write_parts(int fd, const char *header, size_t header_size,
-                        const lv_tensor_out *tensors, const size_t *order, size_t count)
-{
-    bool good = write_all(fd, header, header_size);
-    for (size_t i = 0; i < count && good; i++) {
+    LV_TRY(lv_file_write(file, header, header_size));
+    for (size_t i = 0; i < count; i++) {
         const lv_tensor_out *t = &tensors[order[i]];
         size_t bytes = lv_dtype_bytes(t->dtype);
         for (int d = 0; d < t->rank; d++) bytes *= t->shape[d]; /* measured before: it fits */
-        good = write_all(fd, t->data, bytes);
+        LV_TRY(lv_file_write(file, t->data, bytes));
     }
-    return good && fsync(fd) == 0;
+    return LVSA_OK;
 }
 
 static lvsa_status write_file(const char *path, const char *header, size_t header_size,
                               const lv_tensor_out *tensors, const size_t *order, size_t count)
 {
-    size_t size = strlen(path) + 32;
-    char *temporary = lv_zalloc(size);
-    if (!temporary)
-        return lv_fail(LVSA_ERR_MEMORY, "%s: %zu bytes don't fit in memory", path, size);
-
-    lvsa_status s = LVSA_OK;
-    int fd = open_temporary(temporary, size, path);
-    if (fd < 0) {
-        s = lv_fail(LVSA_ERR_IO, "%s: %s", temporary, strerror(errno));
-    } else {
-        bool good = write_parts(fd, header, header_size, tensors, order, count);
-        int error = errno;
-        if (close(fd) != 0 && good) good = false, error = errno;
-        if (good && rename(temporary, path) != 0) good = false, error = errno;
-        if (!good) {
-            unlink(temporary);
-            s = lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(error));
-        }
-    }
-    if (s == LVSA_OK) sync_directory(temporary);
-    lv_free(temporary);
+    lv_file *file;
+    LV_TRY(lv_file_create(&file, path));
+    lvsa_status s = write_parts(file, header, header_size, tensors, order, count);
+    if (s == LVSA_OK) return lv_file_finish(&file);
+    lv_file_abort(&file);
     return s;
 }
 

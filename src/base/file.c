@@ -1,0 +1,129 @@
+/* file.c: writes under another name, then renames. */
+#define _XOPEN_SOURCE 700 /* realpath() */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct lv_file {
+    int fd;
+    char *path;      /* of the place, links followed            */
+    char *temporary; /* where it is until then; "": in place    */
+    size_t room;     /* of temporary                            */
+};
+
+static void file_free(lv_file **file)
+{
+    if (!*file) return;
+    lv_free((*file)->temporary);
+    lv_free((*file)->path);
+    lv_free(*file);
+    *file = NULL;
+}
+
+/* Opens a new file beside the place. -1 with errno when it fails. */
+static int open_beside(lv_file *f)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        snprintf(f->temporary, f->room, "%s.%ld-%d.tmp", f->path, (long)getpid(), attempt);
+        int fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) return fd;
+    }
+    return -1;
+}
+
+/* What stands at the place: a file, or what can only be written to as it is. */
+static bool is_plain(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
+}
+
+static lvsa_status open_file(lv_file *f, bool beside)
+{
+    f->fd = beside ? open_beside(f) : open(f->path, O_WRONLY | O_CLOEXEC);
+    if (f->fd >= 0) return LVSA_OK;
+    return lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
+}
+
+lvsa_status lv_file_create(lv_file **out, const char *path)
+{
+    enum { ENDING = 32 /* bytes of ".PID-N.tmp" */ };
+    char target[PATH_MAX];
+    struct stat status;
+    const bool plain = is_plain(path);
+    *out = NULL;
+    if (plain && lstat(path, &status) == 0 && S_ISLNK(status.st_mode) && realpath(path, target))
+        path = target;
+    const size_t length = strlen(path);
+    lv_file *f = lv_zalloc(sizeof *f);
+    if (f) {
+        f->room = length + ENDING;
+        f->path = lv_strndup(path, length);
+        f->temporary = lv_zalloc(f->room);
+    }
+    lvsa_status s = f && f->path && f->temporary
+                        ? open_file(f, plain)
+                        : lv_fail(LVSA_ERR_MEMORY, "%s: no memory for a file's name", path);
+    if (s != LVSA_OK) file_free(&f);
+    *out = f;
+    return s;
+}
+
+lvsa_status lv_file_write(lv_file *f, const void *data, size_t bytes)
+{
+    const size_t most = (size_t)1 << 30; /* in one call */
+    for (const char *from = data; bytes > 0;) {
+        ssize_t written = write(f->fd, from, bytes < most ? bytes : most);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
+        from += written;
+        bytes -= (size_t)written;
+    }
+    return LVSA_OK;
+}
+
+/* The new name is in the directory, which has to reach the disk as well. Some file systems can't do
+ * that for directories; the file itself is safe by then, so this isn't a failure. Cuts `path` to
+ * its folder. */
+static void sync_directory(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash) slash[1] = '\0';
+    int fd = open(slash ? path : ".", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+lvsa_status lv_file_finish(lv_file **file)
+{
+    lv_file *f = *file;
+    const bool beside = f->temporary[0] != '\0';
+    bool good = !beside || fsync(f->fd) == 0;
+    int error = errno;
+    if (close(f->fd) != 0 && good) good = false, error = errno;
+    if (good && beside && rename(f->temporary, f->path) != 0) good = false, error = errno;
+    if (!good && beside) unlink(f->temporary);
+    lvsa_status s = good ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(error));
+    if (good && beside) sync_directory(f->temporary);
+    file_free(file);
+    return s;
+}
+
+void lv_file_abort(lv_file **file)
+{
+    if (!file || !*file) return;
+    close((*file)->fd);
+    if ((*file)->temporary[0] != '\0') unlink((*file)->temporary);
+    file_free(file);
+}

@@ -1,0 +1,25 @@
+/* file.h: files that are whole or not there at all. */
+#ifndef LV_BASE_FILE_H
+#define LV_BASE_FILE_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* A file on its way. It is written under another name beside its place and moved there once it's on
+ * the disk: whoever opens the place, even after a crash, finds the old file or the new one, whole.
+ * A link is followed, and its target replaced; a pipe or a device is written to as it is. */
+typedef struct lv_file lv_file;
+
+/* LVSA_ERR_IO or LVSA_ERR_MEMORY; *out is then NULL. */
+lvsa_status lv_file_create(lv_file **out, const char *path);
+lvsa_status lv_file_write(lv_file *file, const void *data, size_t bytes);
+
+/* Moves the file to its place, and closes it either way: where this fails with LVSA_ERR_IO, the
+ * place is as it was. */
+lvsa_status lv_file_finish(lv_file **file);
+
+/* Closes it and leaves nothing of it. Takes NULL and a pointer to NULL. */
+void lv_file_abort(lv_file **file);
+
+#endif
