@@ -258,6 +258,50 @@ LVSA_API void lvsa_video_abort(lvsa_video **video);
 LVSA_API lvsa_status lvsa_video_read_comment(char **out, const char *path);
 LVSA_API void lvsa_video_comment_free(char **text);
 
+/* ---- contact sheets ---------------------------------------------------------------------------
+ *
+ * Some of a video's frames, evenly spaced, on one picture, a .png. It takes the same memory for
+ * any length. One sheet, one thread at a time.
+ */
+
+typedef struct lvsa_sheet lvsa_sheet;
+
+typedef struct lvsa_sheet_format {
+    size_t size;       /* sizeof(lvsa_sheet_format): set by LVSA_SHEET_FORMAT_INIT           */
+    int frames;        /* of the video                                                       */
+    int width, height; /* of its frames, or as wide to high                                  */
+    int replace;       /* 1: what the path held is lost; 0: that is LVSA_ERR_IO              */
+} lvsa_sheet_format;
+
+#define LVSA_SHEET_FORMAT_INIT {sizeof(lvsa_sheet_format), 0, 0, 0, 0}
+
+/* Begins an empty sheet. `path` is where lvsa_sheet_write() will put it, or NULL; nothing is made
+ * there yet. Fails with LVSA_ERR_ARGUMENT, LVSA_ERR_UNSUPPORTED (a build without libpng),
+ * LVSA_ERR_IO (the place can't be written to, or holds a file that may not be replaced) or
+ * LVSA_ERR_MEMORY; *out is then NULL. */
+LVSA_API lvsa_status lvsa_sheet_open(lvsa_sheet **out, const char *path,
+                                     const lvsa_sheet_format *format);
+LVSA_API void lvsa_sheet_close(lvsa_sheet **sheet);
+
+/* Draws a frame where it belongs on the sheet; most belong nowhere and are passed over. Frames may
+ * be of any size and come in any order; one that comes again is drawn again. LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_sheet_add(lvsa_sheet *sheet, const lvsa_frame *frame);
+
+/* Puts the sheet, as it is, into its file, which is replaced in one piece: whoever opens it finds
+ * this sheet or what was there before. May be called again and again. Fails with
+ * LVSA_ERR_ARGUMENT (there's no path), LVSA_ERR_IO or LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_sheet_write(lvsa_sheet *sheet);
+
+/* The bytes of a .png. */
+typedef struct lvsa_png {
+    int width, height;
+    const uint8_t *data;
+    size_t bytes;
+} lvsa_png;
+
+/* The sheet as it is, in memory: borrowed until the sheet's next call. LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_sheet_get_png(lvsa_png *out, lvsa_sheet *sheet);
+
 #ifdef __cplusplus
 }
 #endif

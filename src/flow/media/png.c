@@ -1,4 +1,5 @@
-/* png.c: a numbered picture a frame, through libpng where the build has it. */
+/* png.c: a numbered picture a frame, and single pictures, through libpng where the build has it. */
+#include "flow/media/png.h"
 #include "flow/media/writer.h"
 
 #ifdef LVSA_HAVE_PNG
@@ -69,7 +70,7 @@ static void pictures_free(lvsa_video *video)
 static lvsa_status check_names(pictures *w, const lvsa_video_format *format)
 {
     for (int i = 0; i == 0 || i < format->frames; i++)
-        LV_TRY(lv_video_check_free(name_of(w, i), format));
+        LV_TRY(lv_video_check_free(name_of(w, i), format->replace));
     return LVSA_OK;
 }
 
@@ -114,15 +115,20 @@ static lvsa_status pictures_open(lvsa_video **out, const char *path,
     return s;
 }
 
+static png_image make_image(int width, int height)
+{
+    return (png_image){.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)width,
+                       .height = (png_uint_32)height,
+                       .format = PNG_FORMAT_RGB};
+}
+
 static lvsa_status pictures_write(lvsa_video *video, const uint8_t *rgb)
 {
     pictures *w = (pictures *)video;
     FILE *file = w->file;
     const char *name = name_of(w, w->count);
-    png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)video->format.width,
-                       .height = (png_uint_32)video->format.height,
-                       .format = PNG_FORMAT_RGB};
+    png_image image = make_image(video->format.width, video->format.height);
     w->file = NULL;
     if (!file) LV_TRY(lv_video_create_file(&file, name));
     w->count++;
@@ -152,6 +158,26 @@ const lv_video_writer lv_video_png = {
     .free = pictures_free,
 };
 
+/* ---- single pictures ------------------------------------------------------------------------- */
+
+lvsa_status lv_png_check(const char *path)
+{
+    (void)path;
+    return LVSA_OK;
+}
+
+lvsa_status lv_png_encode(uint8_t **out, size_t *bytes, const uint8_t *rgb, int width, int height)
+{
+    png_image image = make_image(width, height);
+    *bytes = PNG_IMAGE_PNG_SIZE_MAX(image); /* even if nothing could be made smaller */
+    *out = lv_zalloc(*bytes);
+    if (*out && png_image_write_to_memory(&image, *out, bytes, 0, rgb, 0, NULL)) return LVSA_OK;
+    lv_free(*out);
+    *out = NULL;
+    return lv_fail(LVSA_ERR_MEMORY, "a .png of %d x %d pixels doesn't fit in memory", width,
+                   height);
+}
+
 #else
 
 static lvsa_status pictures_open(lvsa_video **out, const char *path,
@@ -161,6 +187,19 @@ static lvsa_status pictures_open(lvsa_video **out, const char *path,
     return lv_fail(LVSA_ERR_UNSUPPORTED,
                    "%s: this build has no libpng; write a .y4m, or build where libpng-dev is",
                    path);
+}
+
+lvsa_status lv_png_check(const char *path)
+{
+    return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: this build has no libpng; build where libpng-dev is",
+                   path);
+}
+
+lvsa_status lv_png_encode(uint8_t **out, size_t *bytes, const uint8_t *rgb, int width, int height)
+{
+    (void)rgb, (void)width, (void)height;
+    *out = NULL, *bytes = 0;
+    return lv_png_check(".png");
 }
 
 const lv_video_writer lv_video_png = {

@@ -103,10 +103,10 @@ void lvsa_video_comment_free(char **text)
     *text = NULL;
 }
 
-lvsa_status lv_video_check_free(const char *path, const lvsa_video_format *format)
+lvsa_status lv_video_check_free(const char *path, int replace)
 {
     struct stat status;
-    if (format->replace || stat(path, &status) != 0 || !S_ISREG(status.st_mode)) return LVSA_OK;
+    if (replace || stat(path, &status) != 0 || !S_ISREG(status.st_mode)) return LVSA_OK;
     return lv_fail(LVSA_ERR_IO,
                    "%s is there already; another name is wanted, or leave to replace it (--force)",
                    path);

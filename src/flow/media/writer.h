@@ -34,7 +34,7 @@ extern const lv_video_writer lv_video_mp4;  /* av/writer.c */
 extern const lv_video_writer lv_video_webm; /* av/writer.c */
 
 /* LVSA_ERR_IO where a file of that name would be lost and may not be. Pipes and devices may. */
-lvsa_status lv_video_check_free(const char *path, const lvsa_video_format *format);
+lvsa_status lv_video_check_free(const char *path, int replace);
 
 /* A file for writing, or LVSA_ERR_IO with its name. */
 lvsa_status lv_video_create_file(FILE **out, const char *path);

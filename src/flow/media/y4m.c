@@ -38,7 +38,7 @@ static void y4m_remove(lvsa_video *video)
 
 static lvsa_status y4m_open(lvsa_video **out, const char *path, const lvsa_video_format *f)
 {
-    LV_TRY(lv_video_check_free(path, f));
+    LV_TRY(lv_video_check_free(path, f->replace));
     const lv_yuv yuv = lv_yuv_make(f->width, f->height, LV_YUV_CENTRE);
     y4m *w = lv_zalloc(sizeof *w + yuv.size);
     if (w) w->path = lv_strndup(path, strlen(path));

@@ -162,7 +162,7 @@ static lvsa_status film_open(lvsa_video **out, const char *path, const lvsa_vide
 {
     const lv_av_table *av;
     film *f;
-    LV_TRY(lv_video_check_free(path, format));
+    LV_TRY(lv_video_check_free(path, format->replace));
     lvsa_status s = lv_av_get_table(&av);
     if (s != LVSA_OK) return lv_fail_in(s, "%s", path);
     s = make_film(&f, path, format);
