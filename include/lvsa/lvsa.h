@@ -138,6 +138,14 @@ typedef struct lvsa_frame {
     const uint8_t *rgb;
 } lvsa_frame;
 
+/* What the video is going to be, as far as can be told after a step, and without decoding it: a
+ * small video of a pixel a latent, its colours a linear guess. Valid during the call. */
+typedef struct lvsa_preview {
+    int step, steps; /* so many steps are done, of so many */
+    int frames, width, height;
+    const uint8_t *rgb; /* [frames, height, width, 3] */
+} lvsa_preview;
+
 /* What to make. All pointers are borrowed for the call. */
 typedef struct lvsa_job {
     size_t size;                 /* sizeof(lvsa_job): set by LVSA_JOB_INIT                        */
@@ -164,6 +172,7 @@ typedef struct lvsa_job {
     int (*on_progress)(void *user, const lvsa_progress *progress);
     int (*on_latents)(void *user, const float *latents, const int64_t shape[4]); /* undecoded */
     int (*on_frame)(void *user, const lvsa_frame *frame);
+    int (*on_preview)(void *user, const lvsa_preview *preview); /* after each step */
     void (*on_message)(void *user, const char *line); /* what a log would hold, without a newline */
     void *user;
 } lvsa_job;
@@ -171,7 +180,7 @@ typedef struct lvsa_job {
 #define LVSA_JOB_INIT                                                                              \
     {sizeof(lvsa_job), "", NULL, 0, 0, 0, 50, 5.0, 0.0, 0, 0, LVSA_SPARSITY_AUTO,                  \
      LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, 0, NULL, NULL, NULL,     \
-     NULL, NULL}
+     NULL, NULL, NULL}
 
 /* Fills in what the checkpoint's lvsa.json says, or its family's table: sizes, steps, guidance,
  * flow shift, negative prompt (borrowed from the pipeline) and pattern. Everything else stays.

@@ -98,6 +98,7 @@ static lvsa_status denoise_step(lv_work *w, int i)
         for (size_t j = 0; j < w->count; j++)
             w->velocity[j] = w->away[j] + guidance * (w->velocity[j] - w->away[j]);
     }
+    lv_work_draw_preview(w, i);
     LV_TRY(lv_schedule_step(w->schedule, w->latents, w->velocity, i));
     return check_finite(w, i);
 }
@@ -105,12 +106,14 @@ static lvsa_status denoise_step(lv_work *w, int i)
 lvsa_status lv_work_denoise(lv_work *w)
 {
     const int steps = w->job->steps;
+    LV_TRY(lv_work_prepare_preview(w));
     LV_TRY(lv_work_make_schedule(w, w->count));
     LV_TRY(prepare_passes(w));
     LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, 0, steps));
     for (int i = 0; i < steps; i++) {
         LV_TRY(denoise_step(w, i));
         LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, i + 1, steps));
+        LV_TRY(lv_work_show_preview(w, i + 1));
     }
     if (w->job->on_latents && w->job->on_latents(w->job->user, w->latents, w->shape))
         return lv_work_cancelled();

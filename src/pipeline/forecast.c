@@ -17,25 +17,28 @@ static lvsa_status forecast_text(int64_t *bytes, const lv_work *w)
     return s;
 }
 
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* w->p is a pipeline whose device only counts. */
 static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
 {
     /* latents, velocity, away and what the schedule keeps */
     const int64_t copies = 3 + LV_SCHEDULE_BUFFERS;
-    size_t decoder = 0;
+    size_t decoder = 0, fitting = 0;
     LV_TRY(lv_work_open_models(w));
     LV_TRY(lv_work_choose_riflex(w));
     lv_work_find_latents(w);
     LV_TRY(lv_work_measure_passes(w));
     LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
+    if (w->job->on_preview) LV_TRY(lv_preview_measure(&fitting, w->p->vae));
     const int64_t weights = (int64_t)w->p->device->counted;
     const int64_t latents = (int64_t)(w->count * sizeof(float));
-    out->denoise = weights + copies * latents + (int64_t)w->exec.arena.peak;
-    out->decode = weights + (copies + 1) * latents + (int64_t)decoder;
+    const int64_t preview = w->job->on_preview ? 3 * (int64_t)w->count / w->shape[0] : 0;
+    out->denoise =
+        weights + copies * latents + preview + most((int64_t)fitting, (int64_t)w->exec.arena.peak);
+    out->decode = weights + (copies + 1) * latents + preview + (int64_t)decoder;
     return LVSA_OK;
 }
-
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
 {

@@ -68,6 +68,7 @@ void lvsa_pipeline_close(lvsa_pipeline **pipeline)
 {
     if (!pipeline || !*pipeline) return;
     lvsa_pipeline *p = *pipeline;
+    lv_preview_free(&p->preview);
     lv_vae_close(&p->vae);
     lv_model_close(&p->model);
     lv_tokenizer_close(&p->tokenizer);

@@ -13,6 +13,7 @@
 #include "flow/schedule/schedule.h"
 #include "flow/text/tokenizers/tokenizer.h"
 #include "flow/text/umt5.h"
+#include "flow/vae/preview.h"
 #include "flow/vae/vae.h"
 
 enum { LV_PATH_MOST = 4096 };
@@ -25,8 +26,9 @@ struct lvsa_pipeline {
     const lv_model_class *class;
     lv_schedule_options schedule;
     lv_tokenizer *tokenizer;
-    lv_model *model; /* opened with the first job, then kept */
-    lv_vae *vae;     /* likewise                             */
+    lv_model *model;     /* opened with the first job, then kept   */
+    lv_vae *vae;         /* likewise                               */
+    lv_preview *preview; /* fitted for the first job that wants it */
 };
 
 /* Everything between a job and its frames. */
@@ -51,6 +53,7 @@ typedef struct lv_work {
     lv_riflex riflex;                 /* pair -1: none                              */
     lv_schedule *schedule;
     float *latents, *velocity, *away; /* [C, T, Y, X]; away: what guidance leaves   */
+    uint8_t *preview;                 /* [T, Y, X, 3], or NULL: none is wanted      */
     lv_exec exec;
     lv_tensor z, v;                   /* of the device, f32 [C, T, Y, X]            */
 } lv_work;
@@ -127,6 +130,17 @@ lvsa_status lv_work_measure_passes(lv_work *w);
 
 /* N times: latents -> velocity -> latents. */
 lvsa_status lv_work_denoise(lv_work *w);
+
+/* ---- preview.c: latents -> a pixel each, [T, Y, X, 3] ---------------------------------------- */
+
+/* Before the passes' scratch is taken. */
+lvsa_status lv_work_prepare_preview(lv_work *w);
+
+/* Of the clean latents that step i, whose velocity is known and not yet taken, points at. */
+void lv_work_draw_preview(lv_work *w, int i);
+
+/* Hands it on; `done` steps are. */
+lvsa_status lv_work_show_preview(const lv_work *w, int done);
 
 /* ---- decode.c: latents -> frames [F, H, W, 3] ------------------------------------------------ */
 

@@ -122,9 +122,11 @@ static lvsa_job small_job(void)
 }
 
 typedef struct record {
-    uint64_t hash; /* of all frames (FNV-1a) */
+    uint64_t hash; /* of all frames */
     char messages[2048];
     int allocations, in_loop, cancel_phase, cancel_at;
+    int previews, end_at_preview;
+    uint64_t preview_hash; /* of the last */
 } record;
 
 static record *counting;
@@ -143,12 +145,28 @@ static int note_progress(void *user, const lvsa_progress *p)
     return r->cancel_at > 0 && (int)p->phase == r->cancel_phase && p->done == r->cancel_at;
 }
 
+static const uint64_t HASH_START = 14695981039346656037u; /* FNV-1a */
+
+static uint64_t hash_bytes(uint64_t hash, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) hash = (hash ^ bytes[i]) * 1099511628211u;
+    return hash;
+}
+
 static int note_frame(void *user, const lvsa_frame *f)
 {
     record *r = user;
-    for (size_t i = 0; i < (size_t)f->width * (size_t)f->height * 3; i++)
-        r->hash = (r->hash ^ f->rgb[i]) * 1099511628211u;
+    r->hash = hash_bytes(r->hash, f->rgb, (size_t)f->width * (size_t)f->height * 3);
     return 0;
+}
+
+static int note_preview(void *user, const lvsa_preview *p)
+{
+    record *r = user;
+    assert_int_equal(p->step, ++r->previews);
+    assert_true(p->steps == 3 && p->frames == 11 && p->width == 6 && p->height == 4);
+    r->preview_hash = hash_bytes(HASH_START, p->rgb, (size_t)(3 * 11 * 6 * 4));
+    return p->step == r->end_at_preview;
 }
 
 static void note_message(void *user, const char *line)
@@ -160,8 +178,10 @@ static void note_message(void *user, const char *line)
 
 static lvsa_status run(lvsa_pipeline *p, lvsa_job *job, record *r)
 {
-    *r = (record){
-        .hash = 14695981039346656037u, .cancel_at = r->cancel_at, .cancel_phase = r->cancel_phase};
+    *r = (record){.hash = HASH_START,
+                  .cancel_at = r->cancel_at,
+                  .cancel_phase = r->cancel_phase,
+                  .end_at_preview = r->end_at_preview};
     job->on_progress = note_progress, job->on_frame = note_frame, job->on_message = note_message;
     job->user = r;
     return lvsa_generate(p, job);
@@ -173,6 +193,7 @@ static void nothing_is_allocated_in_the_loop(void **state)
     record r = {0};
     lvsa_job job = small_job();
     lvsa_pipeline *p = open_pipeline("tiny-a", 2);
+    job.on_preview = note_preview;
     counting = &r;
     lv_mem_set_hook(count_allocation);
     lvsa_status s = run(p, &job, &r);
@@ -203,6 +224,47 @@ static void a_seed_is_a_video(void **state)
     job = small_job(), job.riflex.scale = 4.0;
     CHECK_OK(run(p, &job, &r));
     assert_true(r.hash != first.hash);
+    lvsa_pipeline_close(&p);
+}
+
+/* Looking changes nothing, and what is seen changes from step to step. */
+static void previews_come_after_each_step(void **state)
+{
+    (void)state;
+    record unseen = {0}, r = {.end_at_preview = 2};
+    lvsa_job job = small_job();
+    lvsa_pipeline *p = open_pipeline("tiny-a", 2);
+    CHECK_OK(run(p, &job, &unseen));
+    assert_int_equal(unseen.previews, 0);
+    job.on_preview = note_preview;
+    CHECK_FAILS(run(p, &job, &r), LVSA_ERR_CANCELLED, "callback");
+    const uint64_t second = r.preview_hash;
+    assert_int_equal(r.previews, 2);
+    r.end_at_preview = 0;
+    CHECK_OK(run(p, &job, &r));
+    assert_int_equal(r.previews, 3);
+    assert_true(r.hash == unseen.hash && r.preview_hash != second);
+    lvsa_pipeline_close(&p);
+}
+
+static lvsa_forecast forecast_of(lvsa_pipeline *p, const lvsa_job *job)
+{
+    lvsa_forecast f = {.size = sizeof f};
+    CHECK_OK(lvsa_pipeline_forecast(&f, p, job));
+    return f;
+}
+
+/* A pixel a latent while the job runs; fitting counts where it takes more than a step. */
+static void previews_are_forecast(void **state)
+{
+    (void)state;
+    lvsa_job job = small_job();
+    lvsa_pipeline *p = open_pipeline("tiny-a", 2);
+    const lvsa_forecast without = forecast_of(p, &job);
+    job.on_preview = note_preview;
+    const lvsa_forecast with = forecast_of(p, &job);
+    assert_int_equal(with.decode - without.decode, 3 * 11 * 6 * 4);
+    assert_true(with.denoise >= without.denoise + 3 * 11 * 6 * 4);
     lvsa_pipeline_close(&p);
 }
 
@@ -319,6 +381,8 @@ int main(void)
         cmocka_unit_test(frames_equal_diffusers),
         cmocka_unit_test(nothing_is_allocated_in_the_loop),
         cmocka_unit_test(a_seed_is_a_video),
+        cmocka_unit_test(previews_come_after_each_step),
+        cmocka_unit_test(previews_are_forecast),
         cmocka_unit_test(the_log_says_what_runs),
         cmocka_unit_test(a_job_can_be_ended),
         cmocka_unit_test(bad_jobs_are_refused),
