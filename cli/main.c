@@ -144,13 +144,15 @@ static void occupy_closed_files(void)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;
 }
 
-/* OpenMP threads that wait for work spin, so that on a machine whose cores are busy a run takes many
- * times as long; asleep they cost a run nothing that can be measured. OpenMP reads the wish when it
- * is loaded, before main(): so the program starts again, unless the user has said what is wished. */
-static void wait_asleep(char **argv)
+/* OpenMP threads that wait for work spin for about a millisecond, so that on a machine whose cores
+ * are busy a run takes ten times as long; ten microseconds are enough on a quiet one
+ * (docs/SPEED.md). OpenMP reads its settings when it is loaded, before main(): so the program starts
+ * again, unless the user has said what is wished. GNU's library takes the count, LLVM's the policy. */
+static void spin_briefly(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
-    if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0) execv("/proc/self/exe", argv);
+    if (setenv("GOMP_SPINCOUNT", "3000", 1) == 0 && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv("/proc/self/exe", argv);
     /* Where that can't be done, the run is only slower. */
 }
 
@@ -166,7 +168,7 @@ int main(int argc, char **argv)
     if (argv[0][0] == '-') return (int)finish(run_program_options(argc, argv));
     int words = 0;
     const command *c = find_command(&words, argc, argv);
-    if (c && c->computes) wait_asleep(argv - 1);
+    if (c && c->computes) spin_briefly(argv - 1);
     return (int)finish(c ? run_command(c, argc - words, argv + words)
                          : unknown_command(argc, argv));
 }
