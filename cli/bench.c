@@ -272,9 +272,11 @@ static lvsa_attention make_call(const tensors *t, const bench_settings *s)
                            .backend = (lvsa_backend)a->backend.value,
                            .device = t->device,
                            .threads = a->threads.value};
-    call.source[0] = (lvsa_source){t->data[K], t->data[V], kv_strides, kv_strides, rows, NULL};
-    call.source[1] =
-        (lvsa_source){t->data[TEXT_K], t->data[TEXT_V], kv_strides, kv_strides, text, NULL};
+    const lvsa_source source = {.k_strides = kv_strides, .v_strides = kv_strides};
+    call.source[0] = call.source[1] = source;
+    call.source[0].k = t->data[K], call.source[0].v = t->data[V], call.source[0].tokens = rows;
+    call.source[1].k = t->data[TEXT_K], call.source[1].v = t->data[TEXT_V];
+    call.source[1].tokens = text;
     return call;
 }
 

@@ -181,6 +181,10 @@ typedef struct lvsa_source {
     lvsa_strides k_strides, v_strides;
     int64_t tokens;        /* >= 0; a source of no tokens is left out                             */
     const lvsa_runs *runs; /* rows of this source each query frame attends to; NULL: all, for all */
+    /* The last row counts as so many equal ones; 0 is 1. For padding: a prompt of 20 tokens, padded
+     * to 512 with one and the same row, is 21 rows whose last counts 492 times. On a GPU such a
+     * source is best the last one. */
+    int64_t last_row_count;
 } lvsa_source;
 
 /* What a device's kernel wants to know of a call's runs, in the device's memory: which keys each
@@ -190,8 +194,9 @@ typedef struct lvsa_source {
 typedef struct lvsa_tiles lvsa_tiles;
 
 /* out[b,i,h] = sum over the kept j of all sources of softmax_j(scale * q[b,i,h] . k[b,j,g])
- * v[b,j,g] with g = h / (heads / kv_heads). Accumulated in fp32 (ref: fp64) whatever the storage.
- * A query that attends to nothing gets 0, and -INFINITY in lse. */
+ * v[b,j,g] with g = h / (heads / kv_heads); a last row that counts n times is n such j.
+ * Accumulated in fp32 (ref: fp64) whatever the storage. A query that attends to nothing gets 0, and
+ * -INFINITY in lse. */
 typedef struct lvsa_attention {
     size_t size;             /* sizeof(lvsa_attention), set by the caller; the rest starts as 0 */
     lvsa_dtype dtype;        /* of q, k, v and out                                              */

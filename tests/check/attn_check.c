@@ -122,7 +122,7 @@ static lvsa_source *add_source(attn_problem *p, int64_t rows)
 {
     lvsa_source *s = &p->call.source[p->call.sources++];
     float size = p->c.input == ATTN_LARGE ? 30.0f : p->c.input == ATTN_EQUAL ? 0.0f : 1.0f;
-    s->tokens = rows;
+    s->tokens = rows, s->last_row_count = p->c.count;
     s->k = make_tensor(p, &s->k_strides, rows, p->c.kv_heads, size);
     s->v = make_tensor(p, &s->v_strides, rows, p->c.kv_heads, 1.0f);
     return s;

@@ -34,6 +34,7 @@ typedef struct attn_case {
     int rotation;
     int split;      /* odd frames lie in a second source, "held elsewhere"           */
     int text;       /* rows of a last source that all attend to                      */
+    int count;      /* how often each source's last row counts                       */
     int stride_pad; /* elements between heads, rows and batch items that are no data */
     int lse;
     double scale;

@@ -64,7 +64,8 @@ typedef struct row {
     double max, sum, out[128];
 } row;
 
-static void take_key(row *r, const lvsa_source *s, int64_t key)
+/* `plus`: what its score gets besides. */
+static void take_key(row *r, const lvsa_source *s, int64_t key, double plus)
 {
     const lvsa_attention *c = r->call;
     const int64_t g = r->h / (c->heads / c->kv_heads);
@@ -75,7 +76,7 @@ static void take_key(row *r, const lvsa_source *s, int64_t key)
     double score = 0.0;
     for (int64_t d = 0; d < c->head_dim; d++)
         score += load(c->q, q + d, c->dtype) * load(s->k, k + d, c->dtype);
-    score *= c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
+    score = score * (c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim)) + plus;
     const double max = score > r->max || isnan(score) ? score : r->max;
     const double old = exp(r->max - max), weight = exp(score - max);
     r->sum = r->sum * (r->sum == 0.0 ? 0.0 : old) + weight;
@@ -107,13 +108,18 @@ static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
     int i = 0, skip = 0; /* the run, and how much of it is taken */
     for (;;) {
         const lv_tile_run head = run[i];
-        const int valid = head.rest - skip < TILE ? head.rest - skip : TILE;
-        const bool last = head.last && head.rest - skip <= TILE;
+        const int rest = head.rest - skip;
+        /* The last key of a group that counts several times is never the tile's last column. */
+        const int valid = rest < TILE ? rest : TILE - (head.counted && rest == TILE);
+        const bool ends = valid == rest, last = head.last && ends;
         for (int left = valid; left > 0;) {
             const int take = left < run[i].count - skip ? left : run[i].count - skip;
             const bool attends = row_of_block >= head.first_row && row_of_block <= head.last_row;
             for (int x = 0; x < take && attends; x++)
-                take_key(r, &r->call->source[run[i].source], run[i].start + skip + x);
+                take_key(r, &r->call->source[run[i].source], run[i].start + skip + x,
+                         head.counted && ends && x + 1 == left
+                             ? log((double)r->call->source[head.counted - 1].last_row_count)
+                             : 0.0);
             left -= take, skip += take;
             if (skip == run[i].count) i++, skip = 0;
             if (i == runs && left > 0) return false;

@@ -2,6 +2,7 @@
  * has. */
 #include "check/attn_check.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,71 @@ static void sources(void **state)
     CHECK_ATTN(.frames = 9, .patches = 37, .heads = 2, .head_dim = 64, .split = 1, .lse = 1);
     CHECK_ATTN(.batch = 2, .frames = 9, .patches = 37, .heads = 2, .head_dim = 64, .split = 1,
                .text = 77, .stride_pad = 5);
+}
+
+/* Each source's last row counts so often, in the middle of a tile of keys and at its end. */
+static void last_row_counts(void **state)
+{
+    (void)state;
+    static const int text[] = {1, 2, 63, 64, 65, 300};
+    for (size_t i = 0; i < sizeof text / sizeof text[0]; i++)
+        CHECK_ATTN(.dense = 1, .frames = 1, .patches = 31, .queries = 70, .heads = 2,
+                   .head_dim = 64, .text = text[i], .count = 1 + 97 * (int)i, .lse = 1);
+    for (lvsa_dtype dtype = LVSA_F32; dtype <= LVSA_BF16; dtype++)
+        CHECK_ATTN(.batch = 2, .frames = 9, .patches = 37, .heads = 2, .head_dim = 40, .split = 1,
+                   .text = 77, .count = 1000000, .dtype = dtype, .lse = 1);
+    CHECK_ATTN(.frames = 12, .patches = 29, .heads = 1, .head_dim = 64, .text = 21, .count = 491,
+               .input = ATTN_LARGE, .lse = 1);
+    CHECK_ATTN(.frames = 12, .patches = 29, .heads = 1, .head_dim = 64, .text = 21, .count = 491,
+               .input = ATTN_NAN_FRAME, .lse = 1);
+}
+
+/* 21 rows whose last counts 492 times are the same as 512 rows, in the reference too. */
+static void counting_is_repeating(void **state)
+{
+    (void)state;
+    enum { ROWS = 21, ALL = 512, QUERIES = 33, DIM = 24 };
+    static float q[QUERIES * DIM], k[ALL * DIM], v[ALL * DIM], out[2][QUERIES * DIM];
+    uint32_t random = 1;
+    for (int i = 0; i < ALL * DIM; i++) {
+        const int from = i < ROWS * DIM ? i : (ROWS - 1) * DIM + i % DIM;
+        if (i == from) random = random * 1664525u + 1013904223u;
+        k[i] = i == from ? (float)(random >> 16 & 255) / 64.0f - 2.0f : k[from];
+        v[i] = i == from ? (float)(random >> 24) / 64.0f - 2.0f : v[from];
+        if (i < QUERIES * DIM) q[i] = (float)(i * 7 % 23) / 11.0f - 1.0f;
+    }
+    const lvsa_strides strides = {0, DIM, DIM};
+    for (int b = 0; b < 2; b++) {
+        for (int counted = 0; counted < 2; counted++) {
+            lvsa_attention c = {.size = sizeof c,
+                                .dtype = LVSA_F32,
+                                .batch = 1,
+                                .queries = QUERIES,
+                                .heads = 1,
+                                .kv_heads = 1,
+                                .head_dim = DIM,
+                                .q = q,
+                                .q_strides = strides,
+                                .out = out[counted],
+                                .out_strides = strides,
+                                .sources = 1,
+                                .threads = 1};
+            c.backend = b ? LVSA_BACKEND_NATIVE : LVSA_BACKEND_REF;
+            c.source[0] = (lvsa_source){.k = k,
+                                        .v = v,
+                                        .k_strides = strides,
+                                        .v_strides = strides,
+                                        .tokens = counted ? ROWS : ALL,
+                                        .last_row_count = counted ? ALL - ROWS + 1 : 0};
+            CHECK_OK(lvsa_attention_workspace(&c.workspace_size, &c));
+            c.workspace = aligned_alloc(64, c.workspace_size + 64);
+            assert_non_null(c.workspace);
+            CHECK_OK(lvsa_attention_run(&c));
+            free(c.workspace);
+        }
+        for (int i = 0; i < QUERIES * DIM; i++)
+            assert_true(fabsf(out[0][i] - out[1][i]) < (b ? 4e-6f : 2.4e-7f)); /* up to 2 */
+    }
 }
 
 static void dense_and_cross(void **state)
@@ -134,6 +200,8 @@ int main(void)
             cmocka_unit_test(storage_types),
             cmocka_unit_test(shared_heads_strides_batch),
             cmocka_unit_test(sources),
+            cmocka_unit_test(last_row_counts),
+            cmocka_unit_test(counting_is_repeating),
             cmocka_unit_test(dense_and_cross),
             cmocka_unit_test(hostile_inputs),
             cmocka_unit_test(unattended_frames),

@@ -65,6 +65,27 @@ static void sources(void **state)
                   .split = 1, .text = 77, .stride_pad = 24, .sample = 50);
 }
 
+/* A last row that counts several times: alone, with its group at a tile's end and past it, in
+ * blocks of two frames, in every source. */
+static void last_row_counts(void **state)
+{
+    (void)state;
+    static const int text[] = {1, 2, 21, 191, 192, 193, 384};
+    for (size_t i = 0; i < sizeof text / sizeof text[0]; i++) {
+        CHECK_KERNELS(.dense = 1, .frames = 1, .patches = 1, .queries = 300, .text = text[i],
+                      .count = 1 + 97 * (int)i, .sample = 40);
+        CHECK_CUDA(.frames = 8, .patches = fake ? 5 : 37, .dtype = LVSA_BF16, .head_dim = 128,
+                   .text = text[i], .count = 492);
+    }
+    CHECK_KERNELS(.dense = 1, .frames = 1, .patches = 384, .queries = 300, .count = 3,
+                  .sample = 40);
+    CHECK_KERNELS(.batch = 2, .frames = 9, .patches = fake ? 17 : 131, .heads = 2, .kv_heads = 1,
+                  .split = 1, .text = 77, .count = 1000000, .sample = 50);
+    for (attn_input input = ATTN_LARGE; input <= ATTN_NAN_FRAME; input++)
+        CHECK_KERNELS(.frames = 12, .patches = fake ? 9 : 29, .text = 21, .count = 492,
+                      .input = input);
+}
+
 static void shared_heads_strides_batch(void **state)
 {
     (void)state;
@@ -147,7 +168,8 @@ int main(void)
     fake = strncmp(info.name, "Fake", 4) == 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_sizes),      cmocka_unit_test(patterns),
-        cmocka_unit_test(sources),        cmocka_unit_test(shared_heads_strides_batch),
+        cmocka_unit_test(sources),        cmocka_unit_test(last_row_counts),
+        cmocka_unit_test(shared_heads_strides_batch),
         cmocka_unit_test(hostile_inputs), cmocka_unit_test(unattended_frames),
         cmocka_unit_test(real_sizes),     cmocka_unit_test(refusals),
     };

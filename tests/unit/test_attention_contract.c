@@ -27,7 +27,12 @@ static lvsa_attention good_call(const lvsa_runs *runs)
                         .out_strides = strides,
                         .sources = 1,
                         .backend = LVSA_BACKEND_REF};
-    c.source[0] = (lvsa_source){k, v, strides, strides, S, runs};
+    c.source[0] = (lvsa_source){.k = k,
+                                .v = v,
+                                .k_strides = strides,
+                                .v_strides = strides,
+                                .tokens = S,
+                                .runs = runs};
     return c;
 }
 
@@ -59,6 +64,8 @@ static void bad_sizes(void **state)
     c = good_call(NULL), c.sources = 4, refuse(c, LVSA_ERR_ARGUMENT, "4 sources");
     c = good_call(NULL), c.source[0].v = NULL, refuse(c, LVSA_ERR_ARGUMENT, "v is NULL");
     c = good_call(NULL), c.source[0].tokens = -1, refuse(c, LVSA_ERR_SHAPE, "-1 rows");
+    c = good_call(NULL), c.source[0].last_row_count = -2,
+    refuse(c, LVSA_ERR_ARGUMENT, "last row counts -2 times");
 }
 
 /* The geometry guard: what isn't exactly T*P tokens never runs sparse. */

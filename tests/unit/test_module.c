@@ -27,7 +27,8 @@ static lvsa_attention good_call(void)
                         .out_strides = strides,
                         .sources = 1,
                         .device = LVSA_DEVICE_CUDA};
-    c.source[0] = (lvsa_source){data, data, strides, strides, S, NULL};
+    c.source[0] = (lvsa_source){
+        .k = data, .v = data, .k_strides = strides, .v_strides = strides, .tokens = S};
     return c;
 }
 

@@ -67,18 +67,23 @@ static void check_row(const lv_tile_table *t, const lvsa_attention *call, int64_
     free(have);
 }
 
-/* Groups: `rest` counts down to their ends, and the last one, alone, is marked in all its runs. */
+/* Groups: `rest` counts down to their ends, and the last one, alone, is marked in all its runs. A
+ * row that counts several times ends a group, whose runs all say so. */
 static void check_list(const lv_tile_table *t, const lv_tile_block *b, const lvsa_attention *call)
 {
     const lv_tile_run *run = t->run + b->run;
     assert_true(b->runs > 0 && (size_t)b->run + (size_t)b->runs <= t->runs);
     for (int i = 0; i < b->runs; i++) {
         const lv_tile_run *r = &run[i], *next = i + 1 < b->runs ? &run[i + 1] : NULL;
-        bool same = next && next->first_row == r->first_row && next->last_row == r->last_row;
+        const lvsa_source *s = &call->source[r->source];
+        int counted = s->last_row_count > 1 && (int64_t)r->start + r->count == s->tokens;
+        bool same = next && next->first_row == r->first_row && next->last_row == r->last_row &&
+                    !counted;
         assert_true(r->start >= 0 && r->count > 0);
         assert_true((int64_t)r->start + r->count <= call->source[r->source].tokens);
         assert_int_equal(r->rest, r->count + (same ? next->rest : 0));
         assert_int_equal(r->last, !next || (same && next->last));
+        assert_int_equal(r->counted, same ? next->counted : counted ? r->source + 1 : 0);
     }
 }
 
@@ -134,6 +139,7 @@ static void plans(void **state)
             for (int rotation = 0; rotation < 2; rotation++) {
                 lvsa_plan *plan = make_plan(frames[j], patches[i], 3, LVSA_INTERVAL_AUTO, rotation);
                 lvsa_attention call = make_call(plan, rotation ? 300 : 0);
+                call.source[1].last_row_count = (int64_t)j % 3;
                 check_table(&call);
                 lvsa_plan_free(&plan);
             }
@@ -147,6 +153,8 @@ static void no_window_and_dense(void **state)
         lvsa_attention call = make_call(plan, 1);
         check_table(&call);
         call.source[0].runs = NULL;
+        check_table(&call);
+        call.source[0].last_row_count = call.source[1].last_row_count = 7;
         check_table(&call);
         call.queries = 333; /* cross attention: queries that are no frames of the keys' */
         check_table(&call);
@@ -179,6 +187,7 @@ static void random_frames(void **state)
                 runs[s] = (lvsa_runs){T, patches, offsets[s], list[s]};
                 call.source[s].tokens = (int64_t)T * patches;
                 call.source[s].runs = &runs[s];
+                call.source[s].last_row_count = keep % 3 == s ? 5 : 0;
             }
             check_table(&call);
         }

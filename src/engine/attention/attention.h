@@ -36,6 +36,9 @@ int lv_attn_get_runs(const lvsa_run **first, lvsa_run *all, const lvsa_source *s
 /* The softmax scale in force. */
 double lv_attn_scale(const lvsa_attention *call);
 
+/* How often the source's last row counts, 1 or more: log of it is added to the row's score. */
+int64_t lv_attn_last_row_count(const lvsa_source *source);
+
 extern const lv_attn_kernel lv_attn_ref;         /* ref.c: any type, any size       */
 extern const lv_attn_kernel lv_attn_f32_generic; /* cpu/: any type, computes in f32 */
 extern const lv_attn_kernel lv_attn_f32_avx2;

@@ -51,6 +51,11 @@ double lv_attn_scale(const lvsa_attention *call)
     return call->scale != 0.0 ? call->scale : 1.0 / sqrt((double)call->head_dim);
 }
 
+int64_t lv_attn_last_row_count(const lvsa_source *source)
+{
+    return source->last_row_count > 1 ? source->last_row_count : 1;
+}
+
 /* ---- does the call make sense? -------------------------------------------------------------- */
 
 static lvsa_status check_sizes(const lvsa_attention *c)
@@ -127,6 +132,11 @@ static lvsa_status check_sources(const lvsa_attention *c)
         if (s->tokens > 0 && (!s->k || !s->v))
             return lv_fail(LVSA_ERR_ARGUMENT, "source %d: %s is NULL: a tensor is wanted", i,
                            s->k ? "v" : "k");
+        if (s->last_row_count < 0)
+            return lv_fail(LVSA_ERR_ARGUMENT,
+                           "source %d: its last row counts %lld times; 1 or more is wanted, or 0 "
+                           "for 1",
+                           i, (long long)s->last_row_count);
         if (s->runs) LV_TRY(check_runs(c, i));
     }
     return LVSA_OK;

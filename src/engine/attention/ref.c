@@ -40,12 +40,14 @@ typedef struct query {
     double q[LVSA_MAX_HEAD_DIM];
 } query;
 
+/* scale * q.k; of a last row that counts n times, + log(n). */
 static double score(const lvsa_attention *c, const lvsa_source *s, const query *q, int64_t key)
 {
     int64_t k = at(s->k_strides, q->b, key, q->kv_h);
     double sum = 0.0;
     for (int64_t d = 0; d < c->head_dim; d++) sum += q->q[d] * load(s->k, k + d, c->dtype);
-    return sum * q->scale;
+    sum *= q->scale;
+    return key == s->tokens - 1 ? sum + log((double)lv_attn_last_row_count(s)) : sum;
 }
 
 /* The largest score over all kept keys; -INFINITY when there are none. */

@@ -20,7 +20,8 @@ static uint64_t fingerprint(const lvsa_attention *c)
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source *s = &c->source[i];
         h = (h ^ (h >> 29) ^ (uint64_t)s->tokens) * prime;
-        h = (h ^ (h >> 29) ^ (s->runs ? 1u : 2u)) * prime;
+        const unsigned counts = lv_attn_last_row_count(s) > 1 ? 4 : 0; /* not how often */
+        h = (h ^ (h >> 29) ^ ((s->runs ? 1u : 2u) | counts)) * prime;
         for (int64_t f = 0; s->runs && f < frames; f++) {
             h = (h ^ (h >> 29) ^ (uint64_t)s->runs->offsets[f + 1]) * prime;
             for (int32_t r = s->runs->offsets[f]; r < s->runs->offsets[f + 1]; r++) {

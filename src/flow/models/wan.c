@@ -59,6 +59,7 @@ typedef struct wan {
     lv_param head_table;              /* [1, 2, E]: shift, scale                 */
     block *blocks;                    /* [layers]                                */
     void *text_memory;                /* of all text_k and text_v                */
+    int64_t text_last_count[LV_MODEL_TEXTS]; /* how often the last row of each counts */
     lv_rope_tables rope;              /* of the last video                       */
 } wan;
 
@@ -261,8 +262,8 @@ static lvsa_status wan_open(lv_model **out, lv_device *device, const char *direc
 
 static const lv_tensor none;
 
-/* text_k and text_v of every block from padded [rows, text width] f32 in host memory. */
-static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *padded, int64_t rows)
+/* text_k and text_v of every block from [rows, text width] f32 in host memory. */
+static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *embedding, int64_t rows)
 {
     lv_device *device = e->device;
     const int64_t E = m->width;
@@ -272,8 +273,8 @@ static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *padd
     LV_TRY(lv_take(&hidden, e, e->dtype, 2, LV_SHAPE(rows, E)));
     LV_TRY(lv_take(&text, e, e->dtype, 2, LV_SHAPE(rows, E)));
     if (!e->arena.measuring)
-        LV_TRY(device->upload(device, raw.data, padded,
-                              (size_t)lv_tensor_count(raw) * sizeof *padded));
+        LV_TRY(device->upload(device, raw.data, embedding,
+                              (size_t)lv_tensor_count(raw) * sizeof *embedding));
     LV_TRY(lv_op_copy(e, in, raw));
     LV_TRY(lv_op_linear(e, hidden, in, m->text1.t, m->text1_bias.t, LV_GELU_TANH));
     LV_TRY(lv_op_linear(e, text, hidden, m->text2.t, m->text2_bias.t, LV_LINEAR));
@@ -289,7 +290,8 @@ static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *padd
     return LVSA_OK;
 }
 
-/* The rows past the text are zeros and take part in attention, as in diffusers. */
+/* The rows past the text are zeros and take part in attention, as in diffusers. They are all alike:
+ * one stands for all of them. */
 static lvsa_status wan_set_text(lv_model *model, int index, const float *embedding, int64_t length,
                                 int64_t padded)
 {
@@ -299,14 +301,16 @@ static lvsa_status wan_set_text(lv_model *model, int index, const float *embeddi
         return lv_fail(LVSA_ERR_SHAPE,
                        "a text of %lld tokens, padded to %lld: at most %d are wanted",
                        (long long)length, (long long)padded, TEXT_ROWS);
-    float *host = lv_zalloc_array((size_t)padded * width, sizeof *host);
+    const int64_t rows = length < padded ? length + 1 : length;
+    float *host = lv_zalloc_array((size_t)rows * width, sizeof *host);
     if (!host) return lv_fail(LVSA_ERR_MEMORY, "a text's embedding doesn't fit in memory");
     memcpy(host, embedding, (size_t)length * width * sizeof *host);
+    m->text_last_count[index] = padded - rows + 1;
 
     lv_exec e = lv_exec_measure(m->base.device);
-    lvsa_status s = project_text(m, &e, index, host, padded);
+    lvsa_status s = project_text(m, &e, index, host, rows);
     if (s == LVSA_OK) s = lv_exec_begin(&e);
-    if (s == LVSA_OK) s = project_text(m, &e, index, host, padded);
+    if (s == LVSA_OK) s = project_text(m, &e, index, host, rows);
     lv_exec_end(&e);
     lv_free(host);
     return s;
@@ -486,8 +490,12 @@ static lvsa_status cross_attention_rows(const pass *p, const block *b, lv_tensor
                            .out = n.data,
                            .out_strides = s,
                            .sources = 1};
-    call.source[0] = (lvsa_source){
-        .k = k.data, .v = v.data, .k_strides = text, .v_strides = text, .tokens = k.shape[0]};
+    call.source[0] = (lvsa_source){.k = k.data,
+                                   .v = v.data,
+                                   .k_strides = text,
+                                   .v_strides = text,
+                                   .tokens = k.shape[0],
+                                   .last_row_count = m->text_last_count[p->step->text]};
     LV_TRY(lv_op_attention(e, &call));
     return lv_op_linear_add(e, x, n, a->out.t, a->out_bias.t, none);
 }

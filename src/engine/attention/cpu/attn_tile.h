@@ -5,7 +5,8 @@
  *         for each KEYS keys of the frame's runs, all sources one after the other
  *             pack K [KEYS, D] and V [KEYS, D'] to fp32
  *             for each block of BLOCK queries
- *                 s[j][i]  = sum_d k[j][d] q[d][i]                     q holds scale * log2(e)
+ *                 s[j][i]  = sum_d k[j][d] q[d][i]                     q holds scale * log2(e);
+ *                                                   + log2(n) where a last row counts n times
  *                 p[j][i]  = 2^(s[j][i] - m[i]), m the running maximum, l the running sum
  *                 o[d][i]  = o[d][i] * 2^(m_old[i] - m[i]) + sum_j v[j][d] p[j][i]
  *
@@ -115,13 +116,20 @@ static bool find_row(key_stream *in)
     return true;
 }
 
+/* The keys of a tile that count more than once: their scores get + log2(count). */
+typedef struct counted_keys {
+    int count, key[LVSA_MAX_SOURCES];
+    float plus[LVSA_MAX_SOURCES];
+} counted_keys;
+
 /* Packs up to KEYS rows of K and V and returns how many; fills up to a multiple of ROWS with
  * zeros. */
-static int read_keys(key_stream *in, scratch *w)
+static int read_keys(key_stream *in, scratch *w, counted_keys *counted)
 {
     const lvsa_attention *c = in->c;
     const size_t dim = (size_t)c->head_dim, padded = padded_dim(c);
     int keys = 0;
+    counted->count = 0;
     while (keys < KEYS && find_row(in)) {
         const lvsa_source *s = &c->source[in->source];
         int64_t k = in->b * s->k_strides.batch + in->kv_h * s->k_strides.head;
@@ -132,6 +140,10 @@ static int read_keys(key_stream *in, scratch *w)
                        c->dtype);
             unpack_row(w->v + (size_t)keys * padded, s->v, v + row * s->v_strides.token, dim,
                        c->dtype);
+        }
+        if (in->run->start + (int64_t)in->used == s->tokens && lv_attn_last_row_count(s) > 1) {
+            counted->key[counted->count] = keys - 1;
+            counted->plus[counted->count++] = log2f((float)lv_attn_last_row_count(s));
         }
         if (in->used == in->run->count) in->run++, in->runs--, in->used = 0;
     }
@@ -181,6 +193,17 @@ static void multiply_keys(float *restrict s, const float *restrict k, const floa
         }
         for (int r = 0; r < ROWS; r++)
             for (int c = 0; c < COLS; c++) v_store(s + r * BLOCK + c * LANES, sum[r][c]);
+    }
+}
+
+/* The scores of keys that count more than once; log2(n) more is a weight n times as large. */
+static void add_counts(float *s, const counted_keys *counted)
+{
+    for (int i = 0; i < counted->count; i++) {
+        float *row = s + counted->key[i] * BLOCK;
+        const vec plus = v_set1(counted->plus[i]);
+        for (int c = 0; c < COLS; c++)
+            v_store(row + c * LANES, v_add(v_load(row + c * LANES), plus));
     }
 }
 
@@ -269,11 +292,13 @@ static void attend_tile(scratch *w, const lvsa_attention *c, int64_t b, int64_t 
                      .frame = row / lv_attn_frame_rows(c),
                      .source = -1};
     pack_queries(w, c, b, h, row, rows);
-    for (int keys; (keys = read_keys(&in, w)) > 0;) {
+    counted_keys counted;
+    for (int keys; (keys = read_keys(&in, w, &counted)) > 0;) {
         int filled = (keys + ROWS - 1) / ROWS * ROWS;
         for (int i = 0; i < rows; i += BLOCK) {
             vec rescale[COLS];
             multiply_keys(w->s, w->k, w->q + (size_t)i * dim, filled, dim);
+            add_counts(w->s, &counted);
             weigh(w->s, w->max + i, w->sum + i, rescale, keys, filled);
             add_values(w->o + (size_t)i * padded, w->v, w->s, rescale, keys, padded);
         }

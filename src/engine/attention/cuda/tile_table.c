@@ -69,6 +69,14 @@ static int compare_runs(const void *a, const void *b)
     return (x->start > y->start) - (x->start < y->start);
 }
 
+/* 1 + the source, if the run ends with a row that counts several times. */
+static unsigned find_counted(const builder *b, const lv_tile_run *r)
+{
+    const lvsa_source *s = &b->call->source[r->source];
+    const bool at_end = (int64_t)r->start + r->count == s->tokens;
+    return at_end && lv_attn_last_row_count(s) > 1 ? r->source + 1u : 0u;
+}
+
 /* A list begins at `first`: sorts it, joins runs that touch, and closes the groups. */
 static void finish_list(builder *b, size_t first)
 {
@@ -82,9 +90,12 @@ static void finish_list(builder *b, size_t first)
     t->runs = first + kept;
 
     for (size_t i = kept; i-- > 0;) {
-        bool in_group = i + 1 < kept && same_rows(&run[i], &run[i + 1]);
+        unsigned counted = find_counted(b, &run[i]);
+        bool in_group = i + 1 < kept && same_rows(&run[i], &run[i + 1]) && !counted;
         run[i].rest = run[i].count + (in_group ? run[i + 1].rest : 0);
         run[i].last = i + 1 == kept || (in_group && run[i + 1].last);
+        if (in_group) counted = run[i + 1].counted;
+        run[i].counted = counted & 3u;
     }
 }
 

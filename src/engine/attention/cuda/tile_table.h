@@ -21,15 +21,18 @@ extern "C" {
 enum { LV_TILE_BLOCK = 256 }; /* query rows of a block */
 
 /* One run of keys. Neighbours in a block's list that the same rows attend to are a group, which the
- * kernel cuts into tiles as if it were one run. 16 bytes, read in one load. */
+ * kernel cuts into tiles as if it were one run. A row that counts several times ends its group, so
+ * that it is the last key of a tile. 16 bytes, read in one load. */
 typedef struct lv_tile_run {
     int32_t start, count; /* rows of K and V, count >= 1                             */
     int32_t rest;         /* rows from here to the end of the group, this run's too  */
     uint8_t first_row;    /* of the block: those that attend are first_row .. last_row;
                              last_row < first_row: none */
     uint8_t last_row;
-    uint8_t source; /* which of the call's sources         */
-    uint8_t last;   /* 1 in all runs of the last group     */
+    uint8_t source;       /* which of the call's sources                              */
+    unsigned last : 1;    /* 1 in all runs of the last group                          */
+    unsigned counted : 2; /* in all runs of a group: 0, or 1 + the source whose last row ends it and
+                             counts several times                                     */
 } lv_tile_run;
 
 /* Query rows row .. row + 255 walk runs[run] .. runs[run + runs - 1], never none. */

@@ -202,6 +202,11 @@ template <class T> const char *run(const lvsa_attention *c, const void *tiles)
     a.lse = c->lse;
     const double scale = c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
     a.scale_log2 = (float)scale * 1.44269504f;
+    for (int i = 0; i < c->sources; i++)
+        a.count_score[i] =
+            c->source[i].last_row_count > 1
+                ? (float)(log((double)c->source[i].last_row_count) / scale)
+                : 0.f;
     const cudaStream_t stream = static_cast<cudaStream_t>(c->stream);
     return c->head_dim == 128 ? launch<T, 128>(a, stream) : launch<T, 64>(a, stream);
 }

@@ -32,6 +32,7 @@ struct Args {
     const lv_tile_run *runs;
     int n_blocks, heads, group, batch, rows; /* group: query heads a key head */
     float scale_log2;                        /* scale / ln 2: the kernel works in powers of two */
+    float count_score[LVSA_MAX_SOURCES];     /* log(last_row_count) / scale */
 };
 
 template <int D> struct Shared {
@@ -47,16 +48,20 @@ static_assert(sizeof(Shared<128>) + 1024 <= 227 * 1024, "shared memory of an H10
 
 /* ---- what a tile's consumers must know, in a word ------------------------------------------- */
 
-__device__ __forceinline__ uint32_t info_make(int valid, int first_row, int last_row, bool last)
+/* counted: 0, or 1 + the source whose last row is the tile's last key and counts several times;
+ * such a tile is never full. */
+__device__ __forceinline__ uint32_t info_make(int valid, int first_row, int last_row, int counted,
+                                              bool last)
 {
     return (uint32_t)(valid - 1) | (uint32_t)first_row << 8 | (uint32_t)last_row << 16 |
-           (uint32_t)last << 24;
+           (uint32_t)counted << 24 | (uint32_t)last << 31;
 }
 
 __device__ __forceinline__ int info_valid(uint32_t i) { return (int)(i & 255) + 1; }
 __device__ __forceinline__ int row_first(uint32_t i) { return (int)(i >> 8 & 255); }
 __device__ __forceinline__ int row_last(uint32_t i) { return (int)(i >> 16 & 255); }
-__device__ __forceinline__ bool info_last(uint32_t i) { return i >> 24 != 0; }
+__device__ __forceinline__ int info_counted(uint32_t i) { return (int)(i >> 24 & 3); }
+__device__ __forceinline__ bool info_last(uint32_t i) { return (int)i < 0; }
 
 /* The same value in every lane of the warp, and known to be so: descriptors and branches stay in
  * uniform registers. */
@@ -92,8 +97,17 @@ struct Tiles {
     {
         r = get(run);
     }
-    __device__ __forceinline__ int valid() const { return min(kTile, r.rest - at); }
-    __device__ __forceinline__ bool last() const { return r.last && r.rest - at <= kTile; }
+    __device__ __forceinline__ int valid() const
+    {
+        const int rest = r.rest - at;
+        return rest < kTile ? rest : kTile - (r.counted != 0 && rest == kTile);
+    }
+    __device__ __forceinline__ bool ends_group() const { return valid() == r.rest - at; }
+    __device__ __forceinline__ uint32_t info() const
+    {
+        return info_make(valid(), r.first_row, r.last_row, ends_group() ? r.counted : 0,
+                         r.last && ends_group());
+    }
     __device__ __forceinline__ bool next()
     {
         at += valid();

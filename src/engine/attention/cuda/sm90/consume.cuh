@@ -97,7 +97,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
                 if (touched) {
                     const bool in0 = my_row >= row_first(info) && my_row <= row_last(info);
                     const bool in1 = my_row + 8 >= row_first(info) && my_row + 8 <= row_last(info);
-                    mask(x, in0 ? info_valid(info) : 0, in1 ? info_valid(info) : 0);
+                    cut(a, x, info, in0 ? info_valid(info) : 0, in1 ? info_valid(info) : 0);
                     softmax<true>(x, r, a.scale_log2);
                     to_p();
                     rescale(o, r);
@@ -122,7 +122,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
             ptx::wgmma_wait<0>();
             ptx::pin(x);
             free_k(info);
-            if (info_valid(info) < kTile) mask(x, info_valid(info), info_valid(info));
+            if (info_valid(info) < kTile) cut(a, x, info, info_valid(info), info_valid(info));
             softmax<false>(x, r, a.scale_log2);
             to_p();
             rescale(o, r);
@@ -138,7 +138,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
                 ptx::wgmma_wait<1>();
                 ptx::pin(x);
                 free_k(info);
-                if (info_valid(info) < kTile) mask(x, info_valid(info), info_valid(info));
+                if (info_valid(info) < kTile) cut(a, x, info, info_valid(info), info_valid(info));
                 softmax<false>(x, r, a.scale_log2);
                 wait_v(); /* has passed: a branch, over which ptxas moves nothing (trap 2) */
                 ptx::wgmma_wait<0>();

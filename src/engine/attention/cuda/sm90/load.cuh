@@ -56,8 +56,7 @@ __device__ __forceinline__ void load_qk(const Args &a, Shared<D> &s, int rank, i
         bool start = true;
         do {
             ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
-            ptx::shared_store(ptx::addr(&s.info[ks]),
-                              info_make(t.valid(), t.r.first_row, t.r.last_row, t.last()));
+            ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
             load_tile<D>(ptx::addr(s.k[ks]), a.k, t, it.head / a.group, it.batch,
                          ptx::addr(&s.k_full[ks]), rank);
             if (++ks == kStages) ks = 0, kp ^= 1;

@@ -33,9 +33,18 @@ struct Rows {
     float m0, m1, l0, l1, a0, a1;
 };
 
-/* Row r keeps its first n0 keys, row r + 8 its first n1. */
-__device__ __forceinline__ void mask(float (&x)[kTile / 2], int n0, int n1)
+/* Of a tile that is not full or not for all rows: row r keeps its first n0 keys, row r + 8 its
+ * first n1; the tile's last one may count several times. */
+__device__ __forceinline__ void cut(const Args &a, float (&x)[kTile / 2], uint32_t info, int n0,
+                                    int n1)
 {
+    if (info_counted(info)) {
+        const float more = a.count_score[info_counted(info) - 1];
+#pragma unroll
+        for (int i = 0; i < kTile / 2; i++)
+            if (i / 4 * 8 + (int)(threadIdx.x & 3) * 2 + (i & 1) == info_valid(info) - 1)
+                x[i] += more;
+    }
 #pragma unroll
     for (int j = 0; j < kTile / 8; j++)
 #pragma unroll
