@@ -27,6 +27,7 @@ static const option_group generate_groups[] = {
     {"Sparse attention", sparse_options, offsetof(generate_settings, job.sparse)},
     {"The machine", machine_options, offsetof(generate_settings, machine)},
     {"The file", file_options, offsetof(generate_settings, file)},
+    {"Pictures of it", picture_options, offsetof(generate_settings, pictures)},
     {"What is told", tell_options, offsetof(generate_settings, tell)},
     {"Talk", common_options, offsetof(generate_settings, common)},
     {NULL, NULL, 0}};

@@ -49,6 +49,7 @@ typedef struct run {
     lvsa_forecast forecast;
     lvsa_plan *plan; /* for its mask; NULL: dense, or none is wanted */
     lvsa_video *video;
+    pictures pictures;
     progress progress;
     lvsa_progress at;    /* the last that was reported                  */
     lvsa_status failure; /* of the writer                               */
@@ -108,9 +109,18 @@ static int on_frame(void *user, const lvsa_frame *frame)
 {
     run *r = user;
     r->failure = lvsa_video_write(r->video, frame->rgb);
+    if (r->failure == LVSA_OK) r->failure = pictures_add_frame(&r->pictures, frame);
     if (r->failure == LVSA_OK) return 0;
     snprintf(r->sentence, sizeof r->sentence, "%s", lvsa_last_error());
     return 1;
+}
+
+static int on_preview(void *user, const lvsa_preview *preview)
+{
+    run *r = user;
+    if (pictures_add_preview(&r->pictures, preview) == LVSA_OK) return 0;
+    progress_clear(&r->progress);
+    return warn(r->s->tell.strict.value, "no more previews: %s", lvsa_last_error()) != CODE_DONE;
 }
 
 /* ---- before it ------------------------------------------------------------------------------- */
@@ -152,6 +162,17 @@ static exit_code open_video(run *r)
     return complain_status(status);
 }
 
+static exit_code open_pictures(run *r)
+{
+    const pictures_plan plan = {.settings = &r->s->pictures,
+                                .video = r->path,
+                                .forecast = &r->forecast,
+                                .steps = r->job.steps,
+                                .replace = r->s->file.force.value,
+                                .strict = r->s->tell.strict.value};
+    return pictures_open(&r->pictures, &plan);
+}
+
 /* The pattern that the job will make, to be drawn. */
 static exit_code make_plan(run *r)
 {
@@ -177,10 +198,12 @@ static exit_code prepare(run *r)
     o.device = (lvsa_device)s->machine.device.value;
     o.threads = s->machine.threads.value;
     TRY(job_check(&s->job));
+    TRY(pictures_check(&s->pictures));
     TRY(complain_status(lvsa_pipeline_open(&r->pipeline, &o)));
     TRY(job_make(&r->job, &r->prompt, &s->job, r->pipeline, s->tell.strict.value));
     TRY(find_path(r));
     r->job.user = r;
+    if (s->pictures.every.value) r->job.on_preview = on_preview;
     if (s->file.dry_run.value) r->job.on_message = on_message;
     TRY(complain_status(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
     TRY(make_plan(r));
@@ -207,7 +230,7 @@ static exit_code explain(const run *r, lvsa_status status)
     static const char *const doing[] = {"encoding the text", "loading the model", "step", "frame"};
     if (status != LVSA_ERR_CANCELLED) return complain_status(status);
     if (r->failure != LVSA_OK) return complain(CODE_FAILED, "%s", r->sentence);
-    if (interrupt_count() == 0) return CODE_FAILED; /* a mask, which has said why */
+    if (interrupt_count() == 0) return CODE_FAILED; /* a mask or preview, which has said why */
     if (r->at.phase == LVSA_PHASE_TEXT || r->at.phase == LVSA_PHASE_LOAD)
         return complain(CODE_INTERRUPTED, "interrupted while %s; nothing was saved",
                         doing[r->at.phase]);
@@ -227,8 +250,9 @@ static exit_code generate(run *r)
     progress_clear(&r->progress);
     if (status != LVSA_OK) return explain(r, status);
     TRY(complain_status(lvsa_video_finish(&r->video)));
+    exit_code code = pictures_finish(&r->pictures);
     puts(r->path);
-    return CODE_DONE;
+    return code;
 }
 
 exit_code run_make(const generate_settings *s)
@@ -239,10 +263,12 @@ exit_code run_make(const generate_settings *s)
     unsetenv("LVSA_BACKEND");
     exit_code code = prepare(&r);
     if (code == CODE_DONE && !s->file.dry_run.value) {
-        code = open_video(&r);
+        code = open_pictures(&r);
+        if (code == CODE_DONE) code = open_video(&r);
         if (code == CODE_DONE) code = generate(&r);
     }
     lvsa_video_abort(&r.video);
+    pictures_close(&r.pictures);
     lvsa_plan_free(&r.plan);
     lvsa_pipeline_close(&r.pipeline);
     free(r.path);

@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "job.h"
+#include "pictures.h"
 #include "record.h"
 
 typedef struct machine_settings {
@@ -25,6 +26,7 @@ typedef struct generate_settings {
     job_settings job;
     machine_settings machine;
     file_settings file;
+    picture_settings pictures;
     tell_settings tell;
 } generate_settings;
 
