@@ -146,6 +146,9 @@ typedef struct lvsa_preview {
     const uint8_t *rgb; /* [frames, height, width, 3] */
 } lvsa_preview;
 
+/* A run after one of its steps: see "going on later". */
+typedef struct lvsa_state lvsa_state;
+
 /* What to make. All pointers are borrowed for the call. */
 typedef struct lvsa_job {
     size_t size;                 /* sizeof(lvsa_job): set by LVSA_JOB_INIT                        */
@@ -165,6 +168,7 @@ typedef struct lvsa_job {
     lvsa_backend backend;        /* of the self-attention                                         */
     lvsa_riflex riflex;
     const float *noise;          /* f32 [C, T, Y, X] to start from instead of the seed's, or NULL */
+    const lvsa_state *state;     /* to go on from, where one was left; NULL: begin with noise     */
     int strict;                  /* 1: what a message would warn of ends the job instead          */
 
     /* All on the calling thread; any may be NULL. What returns non-zero ends the job: it fails with
@@ -173,14 +177,15 @@ typedef struct lvsa_job {
     int (*on_latents)(void *user, const float *latents, const int64_t shape[4]); /* undecoded */
     int (*on_frame)(void *user, const lvsa_frame *frame);
     int (*on_preview)(void *user, const lvsa_preview *preview); /* after each step */
+    int (*on_state)(void *user, const lvsa_state *state); /* after each step; valid in the call   */
     void (*on_message)(void *user, const char *line); /* what a log would hold, without a newline */
     void *user;
 } lvsa_job;
 
 #define LVSA_JOB_INIT                                                                              \
     {sizeof(lvsa_job), "", NULL, 0, 0, 0, 50, 5.0, 0.0, 0, 0, LVSA_SPARSITY_AUTO,                  \
-     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, 0, NULL, NULL, NULL,     \
-     NULL, NULL, NULL}
+     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, NULL, 0, NULL, NULL,     \
+     NULL, NULL, NULL, NULL, NULL}
 
 /* Fills in what the checkpoint's lvsa.json says, or its family's table: sizes, steps, guidance,
  * flow shift, negative prompt (borrowed from the pipeline) and pattern. Everything else stays.
@@ -203,6 +208,8 @@ typedef struct lvsa_forecast {
     int64_t decode;
     int64_t needed;            /* the most of the three                                           */
     int64_t available;         /* what the machine can give to this process now; 0: unknown       */
+    int64_t state;             /* of the largest state that on_state is given, in a file          */
+    int64_t latents;           /* of the last one: the latents alone                              */
 } lvsa_forecast;
 
 /* Forecasts a job, by measuring its passes without computing them; only JSON files and the headers
@@ -212,10 +219,52 @@ LVSA_API lvsa_status lvsa_pipeline_forecast(lvsa_forecast *out, lvsa_pipeline *p
                                             const lvsa_job *job);
 
 /* Makes one video: its frames go to on_frame, in order, as they are decoded.
- * Fails with LVSA_ERR_ARGUMENT or LVSA_ERR_SHAPE before anything is computed, LVSA_ERR_IO,
+ * Fails with LVSA_ERR_ARGUMENT or LVSA_ERR_SHAPE before anything is computed (LVSA_ERR_ARGUMENT too
+ * for a state that another job, other weights or another version has left), LVSA_ERR_IO,
  * LVSA_ERR_FORMAT, LVSA_ERR_MEMORY, LVSA_ERR_NUMBER (the model gave a number that is none) or
  * LVSA_ERR_CANCELLED. */
 LVSA_API lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job);
+
+/* ---- going on later ---------------------------------------------------------------------------
+ *
+ * A state is a run after one of its steps: latents, what the schedule keeps, the texts' embeddings,
+ * and all that the frames depend on. on_state may write it to a file:
+ *
+ *     static int keep(void *user, const lvsa_state *s) { return lvsa_state_write(user, s, NULL); }
+ *
+ * Opened again, on any day, it goes into the same job, and the video is to the bit what it would
+ * have been:
+ *
+ *     if (lvsa_state_open(&state, "run.safetensors") == LVSA_OK) job.state = state;
+ *
+ * After the last step it holds the latents alone, which only have to be decoded: sizes, texts and
+ * sampling of the job don't count then, and any lvsa can do it with any model of their family.
+ */
+
+typedef struct lvsa_state_info {
+    size_t size;           /* sizeof(lvsa_state_info), set by the caller                         */
+    int steps_done, steps; /* equal: there is only decoding to do; both 0: of another program    */
+    int64_t shape[4];      /* of the latents: C, T, Y, X                                         */
+    const char *version;   /* of the lvsa that wrote it; NULL: another program                   */
+    const char *note;      /* as lvsa_state_write() was given it, or NULL; both the state's own  */
+} lvsa_state_info;
+
+/* Opens a state's file, and checks all of it. Takes any .safetensors with latents too, as
+ * diffusers' output_type="latent" has them: a tensor "latents", or the only one, [C, T, Y, X] or
+ * with a 1 before, f32, f16 or bf16. The file stays open and may meanwhile be replaced, but not
+ * written to. The caller closes *out; it may go into many jobs, one after another. Fails with
+ * LVSA_ERR_IO, LVSA_ERR_FORMAT or LVSA_ERR_MEMORY; *out is then NULL. */
+LVSA_API lvsa_status lvsa_state_open(lvsa_state **out, const char *path);
+LVSA_API void lvsa_state_close(lvsa_state **state);
+
+/* Fails with LVSA_ERR_ARGUMENT where out->size isn't set. */
+LVSA_API lvsa_status lvsa_state_get_info(lvsa_state_info *out, const lvsa_state *state);
+
+/* Puts a state and a note, UTF-8 or NULL, into a file, which is replaced in one piece: whoever
+ * opens it, even after a power cut, finds this state or what was there before. Fails with
+ * LVSA_ERR_IO, LVSA_ERR_ARGUMENT (the note is no UTF-8; latents of another program) or
+ * LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_state_write(const char *path, const lvsa_state *state, const char *note);
 
 /* ---- video files ------------------------------------------------------------------------------
  *

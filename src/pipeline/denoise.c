@@ -1,5 +1,4 @@
 /* denoise.c: from noise to latents, a step at a time. */
-#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -14,7 +13,7 @@ void lv_work_find_latents(lv_work *w)
     w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
 }
 
-lvsa_status lv_work_make_noise(lv_work *w)
+lvsa_status lv_work_make_latents(lv_work *w)
 {
     lv_work_find_latents(w);
     w->latents = lv_zalloc_array(w->count, sizeof *w->latents);
@@ -22,6 +21,7 @@ lvsa_status lv_work_make_noise(lv_work *w)
     w->away = lv_zalloc_array(w->count, sizeof *w->away);
     if (!w->latents || !w->velocity || !w->away)
         return lv_fail(LVSA_ERR_MEMORY, "%zu latents don't fit in memory three times", w->count);
+    if (w->job->state) return lv_work_take_latents(w);
     if (w->job->noise) {
         memcpy(w->latents, w->job->noise, w->count * sizeof *w->latents);
         return LVSA_OK;
@@ -66,18 +66,6 @@ static lvsa_status prepare_passes(lv_work *w)
     return take_latents(w);
 }
 
-static lvsa_status check_finite(const lv_work *w, int step)
-{
-    for (size_t i = 0; i < w->count; i++)
-        if (!isfinite(w->latents[i]))
-            return lv_fail(
-                LVSA_ERR_NUMBER,
-                "step %d of %d: latent %zu is %g: the weights are damaged or the guidance "
-                "(%g) is too large",
-                step + 1, w->job->steps, i, (double)w->latents[i], w->job->guidance);
-    return LVSA_OK;
-}
-
 /* Moves the latents from sigma[i] to sigma[i + 1]. */
 static lvsa_status denoise_step(lv_work *w, int i)
 {
@@ -100,7 +88,7 @@ static lvsa_status denoise_step(lv_work *w, int i)
     }
     lv_work_draw_preview(w, i);
     LV_TRY(lv_schedule_step(w->schedule, w->latents, w->velocity, i));
-    return check_finite(w, i);
+    return lv_work_check_numbers(w, &step, i);
 }
 
 lvsa_status lv_work_denoise(lv_work *w)
@@ -108,11 +96,13 @@ lvsa_status lv_work_denoise(lv_work *w)
     const int steps = w->job->steps;
     LV_TRY(lv_work_prepare_preview(w));
     LV_TRY(lv_work_make_schedule(w, w->count));
+    LV_TRY(lv_work_take_history(w));
     LV_TRY(prepare_passes(w));
-    LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, 0, steps));
-    for (int i = 0; i < steps; i++) {
+    LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, w->first_step, steps));
+    for (int i = w->first_step; i < steps; i++) {
         LV_TRY(denoise_step(w, i));
         LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, i + 1, steps));
+        LV_TRY(lv_work_show_state(w));
         LV_TRY(lv_work_show_preview(w, i + 1));
     }
     if (w->job->on_latents && w->job->on_latents(w->job->user, w->latents, w->shape))

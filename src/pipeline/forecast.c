@@ -2,7 +2,7 @@
 #include "base/machine.h"
 #include "pipeline/work.h"
 
-static lvsa_status forecast_text(int64_t *bytes, const lv_work *w)
+static lvsa_status forecast_text(int64_t *bytes, lv_work *w)
 {
     lv_device *dry;
     lv_umt5 *encoder = NULL;
@@ -11,6 +11,7 @@ static lvsa_status forecast_text(int64_t *bytes, const lv_work *w)
     LV_TRY(lv_device_open_dry(&dry, w->p->device->kind, w->p->device->threads));
     lvsa_status s = lv_work_open_encoder(&encoder, w, dry);
     if (s == LVSA_OK) s = lv_umt5_measure(&scratch, encoder, longest);
+    if (s == LVSA_OK) w->text_width = lv_umt5_width(encoder);
     *bytes = (int64_t)(dry->counted + scratch);
     lv_umt5_close(&encoder);
     lv_device_close(&dry);
@@ -27,6 +28,7 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
     size_t decoder = 0, fitting = 0;
     LV_TRY(lv_work_open_models(w));
     LV_TRY(lv_work_choose_riflex(w));
+    if (w->job->state) LV_TRY(lv_work_match_state(w));
     lv_work_find_latents(w);
     LV_TRY(lv_work_measure_passes(w));
     LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
@@ -40,19 +42,38 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
     return LVSA_OK;
 }
 
+/* Latents that only have to be decoded. */
+static lvsa_status forecast_decoder(lvsa_forecast *out, lv_work *w)
+{
+    size_t decoder = 0;
+    LV_TRY(lv_work_open_latents(w));
+    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
+    out->decode =
+        (int64_t)w->p->device->counted + 2 * (int64_t)(w->count * sizeof(float)) + (int64_t)decoder;
+    return LVSA_OK;
+}
+
+/* What comes before the models. */
+static lvsa_status forecast_begin(lvsa_forecast *out, lv_work *w)
+{
+    LV_TRY(lv_work_find_sizes(w));
+    LV_TRY(lv_work_choose_plan(w));
+    if (w->job->state) return lv_work_take_texts(w);
+    LV_TRY(lv_work_tokenize(w));
+    return forecast_text(&out->text, w);
+}
+
 static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
 {
     lvsa_pipeline *p = w->p, counting = *p;
     LV_TRY(lv_work_check(w));
-    LV_TRY(lv_work_find_sizes(w));
-    LV_TRY(lv_work_choose_plan(w));
-    LV_TRY(lv_work_tokenize(w));
-    LV_TRY(forecast_text(&out->text, w));
+    const bool done = w->job->state && lv_state_is_done(w->job->state);
+    if (!done) LV_TRY(forecast_begin(out, w));
 
     counting.model = NULL, counting.vae = NULL;
     LV_TRY(lv_device_open_dry(&counting.device, p->device->kind, p->device->threads));
     w->p = &counting;
-    lvsa_status s = forecast_video(out, w);
+    lvsa_status s = done ? forecast_decoder(out, w) : forecast_video(out, w);
     if (p->model) out->text += (int64_t)counting.device->counted; /* kept since the last job */
     lv_vae_close(&counting.vae);
     lv_model_close(&counting.model);
@@ -61,6 +82,8 @@ static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
     out->frames = w->frames, out->height = w->height, out->width = w->width;
     out->latent_frames = (int)w->shape[1];
     out->sparse = w->plan != NULL;
+    out->latents = (int64_t)(w->count * sizeof(float));
+    if (!done) out->state = lv_work_count_state(w);
     out->needed = most(out->text, most(out->denoise, out->decode));
     out->available = (int64_t)lv_machine_available();
     return s;

@@ -27,6 +27,17 @@ static lvsa_status check_vae(const lvsa_pipeline *p)
                    p->geometry.temporal_factor);
 }
 
+lvsa_status lv_work_open_decoder(lv_work *w)
+{
+    lvsa_pipeline *p = w->p;
+    char path[LV_PATH_MOST];
+    if (!p->vae) {
+        LV_TRY(lv_pipeline_find_part(path, p, "vae"));
+        LV_TRY(lv_work_blame_files(lv_vae_open(&p->vae, p->device, path)));
+    }
+    return warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name);
+}
+
 lvsa_status lv_work_open_models(lv_work *w)
 {
     lvsa_pipeline *p = w->p;
@@ -35,12 +46,8 @@ lvsa_status lv_work_open_models(lv_work *w)
         LV_TRY(lv_pipeline_find_part(path, p, "transformer"));
         LV_TRY(lv_work_blame_files(p->class->open(&p->model, p->device, path)));
     }
-    if (!p->vae) {
-        LV_TRY(lv_pipeline_find_part(path, p, "vae"));
-        LV_TRY(lv_work_blame_files(lv_vae_open(&p->vae, p->device, path)));
-    }
     LV_TRY(warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
-    LV_TRY(warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name));
+    LV_TRY(lv_work_open_decoder(w));
     return check_vae(p);
 }
 

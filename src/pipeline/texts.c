@@ -1,4 +1,5 @@
 /* texts.c: prompt and negative prompt -> ids [L] -> embedding [L, E]. */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -46,12 +47,20 @@ lvsa_status lv_work_open_encoder(lv_umt5 **out, const lv_work *w, lv_device *dev
 
 static lvsa_status encode_text(lv_work *w, lv_umt5 *encoder, int index)
 {
-    w->embedding[index] = lv_zalloc_array((size_t)(w->length[index] * lv_umt5_width(encoder)),
-                                          sizeof *w->embedding[index]);
+    const size_t count = (size_t)(w->length[index] * lv_umt5_width(encoder));
+    w->embedding[index] = lv_zalloc_array(count, sizeof *w->embedding[index]);
     if (!w->embedding[index])
         return lv_fail(LVSA_ERR_MEMORY, "a text's embedding doesn't fit in memory");
-    return lv_work_blame_files(
-        lv_umt5_encode(encoder, w->embedding[index], w->ids[index], w->length[index]));
+    LV_TRY(lv_work_blame_files(
+        lv_umt5_encode(encoder, w->embedding[index], w->ids[index], w->length[index])));
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(w->embedding[index][i]))
+            return lv_fail(
+                LVSA_ERR_NUMBER,
+                "%s/text_encoder: it gave %g for a text: its weights are damaged; get the "
+                "checkpoint again",
+                w->p->directory, (double)w->embedding[index][i]);
+    return LVSA_OK;
 }
 
 lvsa_status lv_work_encode(lv_work *w)

@@ -57,6 +57,8 @@ void lv_work_release(lv_work *w)
     lv_exec_end(&w->exec);
     lv_schedule_free(&w->schedule);
     lv_free(w->preview);
+    json_decref(w->machine);
+    json_decref(w->description);
     lv_free(w->away);
     lv_free(w->velocity);
     lv_free(w->latents);

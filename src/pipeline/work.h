@@ -15,6 +15,7 @@
 #include "flow/text/umt5.h"
 #include "flow/vae/preview.h"
 #include "flow/vae/vae.h"
+#include "pipeline/state.h"
 
 enum { LV_PATH_MOST = 4096 };
 
@@ -52,6 +53,8 @@ typedef struct lv_work {
     lvsa_plan *plan;                  /* NULL: dense                                */
     lv_riflex riflex;                 /* pair -1: none                              */
     lv_schedule *schedule;
+    int first_step;                   /* that is still to do                        */
+    json_t *description, *machine;    /* of the run, see resume.c; NULL: not asked  */
     float *latents, *velocity, *away; /* [C, T, Y, X]; away: what guidance leaves   */
     uint8_t *preview;                 /* [T, Y, X, 3], or NULL: none is wanted      */
     lv_exec exec;
@@ -108,7 +111,10 @@ lvsa_status lv_work_encode(lv_work *w);
 /* A tensor of the wrong shape is the checkpoint's fault, not the job's. */
 lvsa_status lv_work_blame_files(lvsa_status s);
 
-/* Transformer and decoder, on the pipeline's device; they stay with the pipeline. */
+/* The decoder, on the pipeline's device; it stays with the pipeline. */
+lvsa_status lv_work_open_decoder(lv_work *w);
+
+/* The same for the transformer and the decoder. */
 lvsa_status lv_work_open_models(lv_work *w);
 
 /* The same with what the caller is told, and the texts' width compared. */
@@ -122,14 +128,20 @@ lvsa_status lv_work_set_texts(lv_work *w);
 /* Their shape, from the models and the sizes. */
 void lv_work_find_latents(lv_work *w);
 
-/* The noise to start from, and room for a step. */
-lvsa_status lv_work_make_noise(lv_work *w);
+/* The noise, or the state's latents, to start from, and room for a step. */
+lvsa_status lv_work_make_latents(lv_work *w);
 
 /* What one pass takes: w->exec.arena.peak. */
 lvsa_status lv_work_measure_passes(lv_work *w);
 
 /* N times: latents -> velocity -> latents. */
 lvsa_status lv_work_denoise(lv_work *w);
+
+/* ---- diagnose.c ------------------------------------------------------------------------------ */
+
+/* LVSA_ERR_NUMBER where a latent after step i is none, with the part of the transformer that is to
+ * blame; `step` is what its passes were told. */
+lvsa_status lv_work_check_numbers(lv_work *w, const lv_step *step, int i);
 
 /* ---- preview.c: latents -> a pixel each, [T, Y, X, 3] ---------------------------------------- */
 
@@ -142,7 +154,29 @@ void lv_work_draw_preview(lv_work *w, int i);
 /* Hands it on; `done` steps are. */
 lvsa_status lv_work_show_preview(const lv_work *w, int done);
 
+/* ---- resume.c: states ------------------------------------------------------------------------ */
+
+/* Gives the run as it is to whoever may want to keep it. */
+lvsa_status lv_work_show_state(lv_work *w);
+
+/* Bytes of the largest state that a run shows. Needs its latents' number and its texts' lengths. */
+int64_t lv_work_count_state(const lv_work *w);
+
+/* Whether the job's state is of this run. Needs the plan and RIFLEx's frequency. */
+lvsa_status lv_work_match_state(lv_work *w);
+
+/* The job's state, in parts: embeddings, latents, and what the schedule keeps. */
+lvsa_status lv_work_take_texts(lv_work *w);
+lvsa_status lv_work_take_latents(lv_work *w);
+lvsa_status lv_work_take_history(lv_work *w);
+
 /* ---- decode.c: latents -> frames [F, H, W, 3] ------------------------------------------------ */
+
+/* The decoder, and the sizes of what it makes of a state's latents. */
+lvsa_status lv_work_open_latents(lv_work *w);
+
+/* The same with what the caller is told, and the latents themselves. */
+lvsa_status lv_work_load_latents(lv_work *w);
 
 lvsa_status lv_work_decode(lv_work *w);
 

@@ -52,6 +52,10 @@ size_t lv_weights_count(const lv_weights *weights);
 const lv_tensor_entry *lv_weights_get_entry(const lv_weights *weights, size_t index);
 size_t lv_weights_count_files(const lv_weights *weights);
 
+/* Tells weights apart by their names, types and shapes and 64 bytes from the middle of each:
+ * another checkpoint, or the same after more training, has another number. */
+uint64_t lv_weights_fingerprint(const lv_weights *weights);
+
 /* One tensor, whatever its shape. Fails with LVSA_ERR_FORMAT (it isn't there) or
  * LVSA_ERR_UNSUPPORTED (it is of a type other than F32, F16 and BF16). */
 lvsa_status lv_weights_find(lv_weight *out, lv_weights *weights, const char *name);

@@ -188,16 +188,16 @@ static lvsa_status decode_step(decoding *d, int64_t t)
  * after the point. False where a number is none. */
 static bool finish_frame(uint8_t *rgb, float *values, int64_t count)
 {
-    int nans = 0;
+    int bad = 0;
     for (int64_t i = 0; i < count; i++) {
         float v = values[i];
-        nans |= v != v;
+        bad |= v - v != 0.0f; /* of a NaN and of the infinities */
         v = v > -1.0f ? v : -1.0f;
         v = v < 1.0f ? v : 1.0f;
         values[i] = v;
         rgb[i] = (uint8_t)((v * 0.5f + 0.5f) * 255.0f);
     }
-    return nans == 0;
+    return bad == 0;
 }
 
 static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
@@ -210,7 +210,7 @@ static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
         const int64_t index = t ? 1 + k * (t - 1) + i : 0;
         if (!finish_frame(d->rgb, d->values, count))
             return lv_fail(LVSA_ERR_NUMBER,
-                           "frame %lld: the VAE gave a NaN; its weights or the latents are damaged",
+                           "frame %lld: the VAE gave a NaN or an infinity; its weights are damaged",
                            (long long)index);
         const lv_frame frame = {.index = index,
                                 .height = d->picture.shape[1],
