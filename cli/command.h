@@ -37,6 +37,7 @@ extern const command info_command;            /* info.c     */
 extern const command plan_command;            /* plan.c     */
 extern const command bench_attention_command; /* bench.c    */
 extern const command bench_plan_command;
+extern const command synth_command; /* synth.c */
 
 extern const command *const commands[]; /* commands.c; NULL ends */
 

@@ -2,7 +2,8 @@
 #include "command.h"
 
 const command *const commands[] = {&generate_command,        &info_command,       &plan_command,
-                                   &bench_attention_command, &bench_plan_command, NULL};
+                                   &bench_attention_command, &bench_plan_command, &synth_command,
+                                   NULL};
 
 /* clang-format off */
 const option help_options[] = {HELP_OPTION, {.name = NULL}};

@@ -138,12 +138,17 @@ static match find_letter(const parser *p, char letter)
     return (match){NULL, NULL, false};
 }
 
+/* The first operand that has no word yet, or the last. */
 static match find_operand(const parser *p)
 {
+    match found = {NULL, NULL, false};
     for (const option_group *g = p->groups; g->options; g++)
-        for (const option *o = g->options; o->name; o++)
-            if (o->operand) return match_of(p, g, o, false);
-    return (match){NULL, NULL, false};
+        for (const option *o = g->options; o->name; o++) {
+            if (!o->operand) continue;
+            found = match_of(p, g, o, false);
+            if (*(const origin *)found.setting != FROM_FLAG) return found;
+        }
+    return found;
 }
 
 static bool has_setting(const option *o)

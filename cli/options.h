@@ -54,7 +54,8 @@ typedef struct option {
     double lo, hi;                    /* for INT and NUMBER, both allowed */
     const char *(*choice)(int index); /* for CHOICE: the names from 0 on, then NULL */
     const char *bare;                 /* a CHOICE that no choice follows is this; or NULL */
-    int operand;                      /* 1: a word that belongs to no option is its value */
+    int operand;                      /* 1: words that belong to no option are the values of
+                                         these, in the table's order */
     const char *fallback;             /* the default, as one would type it; flags "1"; or NULL */
     const char *environment;          /* variable that is read when no flag is given, or NULL */
     const char *aliases;              /* other long names, a space between; or NULL */

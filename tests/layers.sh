@@ -25,7 +25,7 @@ deny cli                'base/|engine/|flow/|pipeline'
 deny bench              'flow/|pipeline'
 deny include            '(base|engine|flow)/'
 
-stages='text schedule models vae media'
+stages='text schedule models vae media synth'
 for a in $stages; do
     for b in $stages; do
         [ "$a" = "$b" ] || deny "src/flow/$a" "flow/$b/"

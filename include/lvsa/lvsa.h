@@ -7,6 +7,7 @@
 
 #include <lvsa/lvsa_attention.h>
 #include <lvsa/lvsa_status.h>
+#include <lvsa/lvsa_synth.h>
 #include <lvsa/lvsa_version.h>
 
 #ifdef __cplusplus
