@@ -1,0 +1,154 @@
+"""Trains the transformer and the text encoder on latents of drawn clips.
+
+    python train_dit.py --work DIR --seconds 430 --planned 730
+
+Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and text.safetensors there
+(f32 averages of the weights) and state.pt, from which the next call goes on; --planned is the seconds of
+all calls together, over which the learning rate falls to nothing. Without state.pt a call goes on from the
+averages, without either it begins.
+"""
+import argparse
+import json
+import pathlib
+import random
+import time
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+import captions
+import clips
+import dit as wan_dit
+import text
+import vae as wan_vae
+from common import Average, channels_last, rate, rounded, step_if_finite
+
+BATCH = 64
+RATE = 1e-3
+WITHOUT_TEXT = 0.1   # share of clips whose text is empty, for guidance
+SHIFT = 3.0          # noise levels: s = SHIFT u / (1 + (SHIFT - 1) u), u logit-normal
+
+
+class Bank:
+    """Latents [N, 16, T, Y, X] bf16 and ids [N, L] of N clips of `frames` frames, drawn and encoded beforehand."""
+
+    def __init__(self, work, tokenizer, count, seconds, frames, seed, device):
+        begin = time.time()
+        vae = wan_vae.VAE().to(device)
+        vae.load_state_dict(load_file(work / "vae.safetensors", device))
+        rounded(vae)
+        if device == "cuda":
+            channels_last(vae)
+        report = json.loads((work / "vae.json").read_text())
+        self.mean, self.std = (torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1)
+                               for k in ("latents_mean", "latents_std"))
+        rng, latents, ids, a_batch = random.Random(seed), [], [], min(count, 16)
+        while len(latents) * a_batch < count and time.time() - begin < seconds:
+            scenes = [captions.draw_scene(rng, False) for _ in range(a_batch)]
+            video = clips.render(scenes, frames, device, rng.randrange(1 << 30))
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                latents.append(vae.encode(video)[0].to(torch.bfloat16))
+            ids.append(tokenizer([captions.write(s, rng.randrange(len(captions.TEMPLATES))) for s in scenes]))
+            if device == "cuda" and len(latents) % 16 == 0:
+                torch.cuda.synchronize()
+        self.latents, self.ids = torch.cat(latents), torch.cat(ids).to(device)
+        print(f"{len(self.ids)} clips encoded in {time.time() - begin:.0f} s", flush=True)
+
+    def draw(self, count):
+        at = torch.randint(len(self.ids), (count,), device=self.ids.device)
+        return (self.latents[at].float() - self.mean) / self.std, self.ids[at]
+
+
+def noise_levels(count, device):
+    """Nine of ten from a shifted logit-normal distribution, one of ten uniform."""
+    u = torch.sigmoid(1.2 * torch.randn(count, device=device))
+    s = SHIFT * u / (1 + (SHIFT - 1) * u)
+    return torch.where(torch.rand(count, device=device) < 0.1, torch.rand(count, device=device), s)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", required=True, type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, default=430)
+    parser.add_argument("--planned", type=float, default=730)
+    parser.add_argument("--clips", type=int, default=16384)
+    parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
+    args = parser.parse_args()
+    begin = time.time()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
+    torch._dynamo.config.suppress_errors = True
+    tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
+
+    model, encoder = wan_dit.DiT().to(device), text.make_encoder(tokenizer.size()).to(device)
+    both = torch.nn.ModuleList([model, encoder])
+    optimizer = torch.optim.AdamW(both.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01,
+                                  fused=device == "cuda")
+    step, elapsed = 0, 0.0
+    average = Average(both, 0.9995)
+    if (args.work / "state.pt").exists():
+        state = torch.load(args.work / "state.pt", map_location=device)
+        both.load_state_dict(state["weights"]), optimizer.load_state_dict(state["optimizer"])
+        average.mean, step, elapsed = state["average"], state["step"], state["elapsed"]
+    elif (args.work / "dit.safetensors").exists():
+        model.load_state_dict(load_file(args.work / "dit.safetensors", device))
+        encoder.load_state_dict(load_file(args.work / "text.safetensors", device))
+        meta = json.loads((args.work / "dit.json").read_text())
+        step, elapsed = meta["step"], meta["elapsed"]
+        average = Average(both, 0.9995)
+    torch.manual_seed(step)
+    if device == "cuda":
+        wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
+        for block in model.blocks:
+            block.compile()
+    frames = 9 if args.small else 81
+    bank = Bank(args.work, tokenizer, args.clips, 60, frames, 1000 + step, device)
+    nothing = tokenizer([""]).to(device)
+    half = clips.SIDE // 16
+    table = wan_dit.rotary_table((frames + 3) // 4, half, half, model.head_dim, device)
+    batch = 2 if args.small else BATCH
+
+    start, first = time.time(), step
+    losses = torch.zeros((), device=device)
+    while time.time() - begin < args.seconds:
+        done = (elapsed + time.time() - start) / max(args.planned, 1e-9)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * rate(done, step - first if elapsed and step - first < 300 else step, 300)
+        z, ids = bank.draw(batch)
+        ids = torch.where(torch.rand(batch, 1, device=device) < WITHOUT_TEXT, nothing, ids)
+        s = noise_levels(batch, device)
+        at = s.view(-1, 1, 1, 1, 1)
+        noise = torch.randn_like(z)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            rows, bias = wan_dit.pad_text(*text.encode(encoder, ids))
+            velocity = model(torch.lerp(z, noise, at), 1000 * s, rows, bias, table)
+        loss = F.mse_loss(velocity, noise - z)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        step_if_finite(optimizer, norm)
+        average.update(step)
+        step += 1
+        losses += loss.detach()
+        count = step - first
+        if count in (1, 10, 100) or count % 500 == 0:
+            print(f"{step} {time.time() - begin:.0f}s loss {loss.item():.4f} mean {losses.item() / count:.4f} "
+                  f"norm {norm.item():.2f} rate {group['lr']:.1e}", flush=True)
+            if count % 500 == 0:
+                first, losses = step, torch.zeros((), device=device)
+
+    elapsed += time.time() - start
+    print(f"{step} steps, {elapsed:.0f} s of {args.planned:.0f}", flush=True)
+    torch.save({"weights": both.state_dict(), "optimizer": optimizer.state_dict(), "average": average.mean,
+                "step": step, "elapsed": elapsed}, args.work / "state.pt")
+    average.store(both)
+    save_file(model.state_dict(), args.work / "dit.safetensors")
+    save_file({k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},
+              args.work / "text.safetensors")
+    (args.work / "dit.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
+
+
+if __name__ == "__main__":
+    main()

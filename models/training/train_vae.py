@@ -1,0 +1,162 @@
+"""Trains the VAE on drawn clips: vae.safetensors (f32 average of the weights) and vae.json in --out.
+
+    python train_vae.py --out DIR [--seconds 450] [--decoder-only]
+
+--decoder-only goes on from the files in DIR with the encoder as it is, so that latents stay valid.
+"""
+import argparse
+import json
+import math
+import pathlib
+import random
+import time
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+import captions
+import clips
+import vae as wan_vae
+from common import Average, channels_last, rate, rounded, save_sheet, step_if_finite
+
+KL = 1e-4            # keeps the latents' deviation near 1
+LEAST_LOGVAR = -6.0  # a decoder that has seen noise of 0.05 forgives the transformer's small errors
+RATE = 8e-4
+
+
+def schedule(fraction, small):
+    """(clips a step, frames, edge of the crop) at a fraction of the training."""
+    if small:
+        return 1, 9 if fraction < 0.7 else 17, 32
+    if fraction < 0.15:
+        return 16, 17, 96
+    return (8, 81, 64) if fraction < 0.6 else (2, 81, 128)
+
+
+def draw(rng, count, frames, edge, device):
+    """Crops [count, 3, F, edge, edge] of new clips."""
+    scenes = [captions.draw_scene(rng, False, two=0.5) for _ in range(count)]
+    video = clips.render(scenes, frames, device, rng.randrange(1 << 30), tries=1)
+    y, x = (rng.randrange(0, clips.SIDE - edge + 1) for _ in range(2))
+    return video[..., y : y + edge, x : x + edge].contiguous()
+
+
+def loss_of(video, out, mean, logvar):
+    """Absolute and squared error, heavier near edges and in the first frame, which is alone in its latent
+    frame; the error of neighbours' differences, for crisp edges; and KL."""
+    dx, dy = ((video - video.roll(1, axis)).abs().amax(1, keepdim=True) for axis in (-1, -2))
+    edges = F.max_pool3d((dx + dy).clamp(max=1), (1, 5, 5), 1, (0, 2, 2))
+    weight = 1 + 5 * edges
+    first = torch.ones(video.shape[2], device=video.device)
+    first[0] = 4
+    weight = weight * first[:, None, None]
+    error = out - video
+    slope = sum((error - error.roll(1, axis)).abs().mean() for axis in (-1, -2))
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    return (weight * (error.abs() + 2 * error.square())).mean() + 0.5 * slope + KL * kl, kl
+
+
+def psnr(error):
+    """dB of errors of values in -1..1."""
+    return -10 * math.log10(error.square().mean().item() / 4)
+
+
+@torch.no_grad()
+def measure(model, device, small):
+    """PSNR on clips of combinations never trained; mean and deviation of each latent channel."""
+    rng, report = random.Random(1234), {}
+    autocast = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+    for frames, count in ((9, 2),) if small else ((81, 32), (321, 8)):
+        errors, pictures = [], []
+        for i in range(count):
+            video = clips.render([captions.draw_scene(rng, True)], frames, device, rng.randrange(1 << 30))
+            with autocast:
+                out = model.decode(model.encode(video)[0]).float().clamp(-1, 1)
+            errors.append((out - video)[0])
+            pictures += [video[0], out[0]] if i < 4 else []
+        error = torch.stack(errors)
+        report[str(frames)] = {"psnr": psnr(error), "first_frame": psnr(error[:, :, :1]),
+                               "last_quarter": psnr(error[:, :, -(frames // 4):]),
+                               "worst": min(map(psnr, errors))}
+        report["sheet"] = pictures if frames <= 81 else report["sheet"]
+    latents = []
+    for _ in range(2 if small else 32):
+        scenes = [captions.draw_scene(rng, False) for _ in range(1 if small else 8)]
+        with autocast:
+            mean = model.encode(clips.render(scenes, 9 if small else 81, device, rng.randrange(1 << 30)))[0]
+        latents.append(mean.float())
+    z = torch.cat(latents).transpose(0, 1).flatten(1)
+    deviation = z.std(1)
+    report["latents_mean"] = z.mean(1).tolist()
+    report["latents_std"] = deviation.clamp(min=0.25 * deviation.median().item()).tolist()
+    return report
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, default=450)
+    parser.add_argument("--decoder-only", action="store_true")
+    parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
+    args = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
+    torch._dynamo.config.suppress_errors = True
+    torch.set_float32_matmul_precision("high")
+    begin = time.time()
+    rng = random.Random(7 if args.decoder_only else 0)
+    model = wan_vae.VAE().to(device)
+    if device == "cuda":
+        channels_last(model)
+        wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
+    if args.decoder_only:
+        model.load_state_dict(load_file(args.out / "vae.safetensors", device))
+        model.encoder.requires_grad_(False), model.quant_conv.requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    average = Average(model, 0.998)
+    optimizer = torch.optim.AdamW(trained, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=device == "cuda")
+
+    step, fraction = 0, 0.4 if args.decoder_only else 0.0
+    first = fraction
+    while fraction < 1:
+        fraction = first + (1 - first) * min(1.0, (time.time() - begin) / args.seconds)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * rate(fraction if not args.decoder_only else 0.3 + 0.7 * fraction, step, 200)
+        shape = schedule(fraction, args.small)
+        video = draw(rng, *shape, device)
+        if device == "cuda":
+            video = video.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            mean, logvar = model.encode(video)
+            logvar = logvar.float().clamp(LEAST_LOGVAR, 4)
+            z = mean.float() + (0.5 * logvar).exp() * torch.randn_like(mean, dtype=torch.float32)
+            out = model.decode(z)
+        loss, kl = loss_of(video, out.float(), mean.float(), logvar)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(trained, 0.5)
+        step_if_finite(optimizer, norm)
+        average.update(step)
+        if step in (1, 10, 50) or step % 250 == 0:
+            print(f"{step} {time.time() - begin:.0f}s {shape} loss {loss.item():.4f} kl {kl.item():.2f} "
+                  f"psnr {psnr((out - video).float()):.1f} norm {norm.item():.2f}", flush=True)
+        step += 1
+
+    torch.backends.cudnn.benchmark = False
+    average.store(model)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.out / "vae.safetensors")
+    rounded(model)
+    report = measure(model, device, args.small)
+    save_sheet(args.out / "vae.png", report.pop("sheet"))
+    report["steps"] = step
+    if args.decoder_only:
+        old = json.loads((args.out / "vae.json").read_text())
+        report.update({k: old[k] for k in ("latents_mean", "latents_std")})
+    (args.out / "vae.json").write_text(json.dumps(report, indent=1))
+    print(json.dumps(report), f"{time.time() - begin:.0f}s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
