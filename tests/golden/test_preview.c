@@ -7,7 +7,7 @@
 
 #include "testing.h"
 
-#include "base/mem.h"
+#include "allocations.h"
 #include "flow/vae/preview.h"
 #include "golden/wan/golden.h"
 
@@ -127,31 +127,20 @@ static void a_decoder_may_fail(void **state)
     assert_null(p);
 }
 
-static int countdown;
-
-static bool fail_one(size_t bytes)
+static lvsa_status fit(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
+    lv_preview *p;
+    lvsa_status s = lv_preview_fit(&p, user);
+    assert_true((s == LVSA_OK) == (p != NULL));
+    lv_preview_free(&p);
+    return s;
 }
 
 static void any_allocation_may_fail(void **state)
 {
     (void)state;
     lv_vae vae = linear_vae();
-    lvsa_status s = LVSA_ERR_MEMORY;
-    int failures = -1;
-    while (s != LVSA_OK) {
-        lv_preview *p;
-        countdown = ++failures;
-        lv_mem_set_hook(fail_one);
-        s = lv_preview_fit(&p, &vae);
-        lv_mem_set_hook(NULL);
-        if (s != LVSA_OK) CHECK_FAILS(s, LVSA_ERR_MEMORY, "memory");
-        assert_true((s == LVSA_OK) == (p != NULL) && failures < 100);
-        lv_preview_free(&p);
-    }
-    assert_true(failures >= 8);
+    assert_true(fail_each_allocation(fit, &vae) >= 8);
 }
 
 /* ---- a decoder of diffusers ------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 
 #include <lvsa/lvsa.h>
 
+#include "allocations.h"
 #include "base/machine.h"
 #include "base/mem.h"
 #include "scratch.h"
@@ -268,14 +269,6 @@ static void a_long_prompt_is_cut(void **state)
 
 /* ---- without memory -------------------------------------------------------------------------- */
 
-static int countdown;
-
-static bool may_allocate(size_t bytes)
-{
-    (void)bytes;
-    return countdown-- != 0;
-}
-
 static lvsa_status look(void)
 {
     lvsa_model_info i = {.size = sizeof i};
@@ -296,15 +289,14 @@ static void every_allocation_may_fail(void **state)
 {
     (void)state;
     int failures = 0;
-    lv_mem_set_hook(may_allocate);
     for (int at = 0;; at += 1 + at / 16) {
-        countdown = at;
+        fail_allocation(at);
         lvsa_status s = look();
+        fail_allocation(-1);
         if (s == LVSA_OK) break;
-        assert_string_equal(lvsa_status_name(s), lvsa_status_name(LVSA_ERR_MEMORY));
+        CHECK_FAILS(s, LVSA_ERR_MEMORY, "memory");
         failures++;
     }
-    lv_mem_set_hook(NULL);
     assert_true(failures > 20);
 }
 

@@ -8,8 +8,8 @@
 
 #include "testing.h"
 
+#include "allocations.h"
 #include "base/half.h"
-#include "base/mem.h"
 #include "engine/weights/safetensors.h"
 #include "scratch.h"
 
@@ -325,32 +325,22 @@ static void write_failures(void **state)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static int countdown;
-
-static bool may_allocate(size_t bytes)
+static lvsa_status write_and_open(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
+    lv_safetensors *f = NULL;
+    lvsa_status s = write_outs(user);
+    if (s == LVSA_OK) s = lv_safetensors_open(&f, user);
+    assert_true((s == LVSA_OK) == (f != NULL));
+    lv_safetensors_close(&f);
+    return s;
 }
 
-static void allocation_failure(void **state)
+static void any_allocation_may_fail(void **state)
 {
     (void)state;
-    const char *path = scratch_path("memory.safetensors");
-    int failures = 0;
-    lv_mem_set_hook(may_allocate);
-    for (lvsa_status s = LVSA_ERR_MEMORY; s != LVSA_OK; failures++) {
-        lv_safetensors *f = NULL;
-        countdown = failures;
-        s = write_outs(path);
-        if (s == LVSA_OK) s = lv_safetensors_open(&f, path);
-        assert_true((s == LVSA_OK) == (f != NULL));
-        if (s != LVSA_OK) assert_int_equal(s, LVSA_ERR_MEMORY);
-        lv_safetensors_close(&f);
-        assert_true(failures < 100);
-    }
-    lv_mem_set_hook(NULL);
-    assert_true(failures > 6);
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("memory.safetensors"));
+    assert_true(fail_each_allocation(write_and_open, path) >= 6);
     check_outs(path);
 }
 
@@ -361,7 +351,7 @@ int main(void)
         cmocka_unit_test(long_name),      cmocka_unit_test(odd_but_valid),
         cmocka_unit_test(hostile_sizes),  cmocka_unit_test(truncated_anywhere),
         cmocka_unit_test(no_file),        cmocka_unit_test(round_trip),
-        cmocka_unit_test(write_failures), cmocka_unit_test(allocation_failure),
+        cmocka_unit_test(write_failures), cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -6,6 +6,7 @@
 
 #include "testing.h"
 
+#include "allocations.h"
 #include "base/mem.h"
 #include "flow/schedule/schedule.h"
 #include "scratch.h"
@@ -291,32 +292,21 @@ static void refused_settings(void **state)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static int countdown;
-
-static bool may_allocate(size_t bytes)
+static lvsa_status make_schedule(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
+    lv_schedule *schedule;
+    lvsa_status s = lv_schedule_create(&schedule, user, COUNT);
+    assert_true((s == LVSA_OK) == (schedule != NULL));
+    lv_schedule_free(&schedule);
+    return s;
 }
 
-static void allocation_failure(void **state)
+static void any_allocation_may_fail(void **state)
 {
     (void)state;
     lv_schedule_options o = make_options(LV_SCHEDULE_UNIPC);
-    int failures = 0;
-    lv_mem_set_hook(may_allocate);
-    for (lvsa_status s = LVSA_ERR_MEMORY; s != LVSA_OK; failures++) {
-        lv_schedule *schedule;
-        countdown = failures;
-        s = lv_schedule_create(&schedule, &o, COUNT);
-        assert_true((s == LVSA_OK) == (schedule != NULL));
-        if (s != LVSA_OK) assert_int_equal(s, LVSA_ERR_MEMORY);
-        lv_schedule_free(&schedule);
-        assert_true(failures < 100);
-    }
-    lv_mem_set_hook(NULL);
-    assert_int_equal(failures,
-                     8); /* the schedule, three lists, three buffers, and the time it works */
+    /* the schedule, three lists, three buffers */
+    assert_int_equal(fail_each_allocation(make_schedule, &o), 7);
 }
 
 int main(void)
@@ -330,7 +320,7 @@ int main(void)
         cmocka_unit_test(coefficients_say_it_all),
         cmocka_unit_test(reads_settings),
         cmocka_unit_test(refused_settings),
-        cmocka_unit_test(allocation_failure),
+        cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

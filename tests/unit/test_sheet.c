@@ -18,7 +18,7 @@
 
 #include <lvsa/lvsa.h>
 
-#include "base/mem.h"
+#include "allocations.h"
 #include "scratch.h"
 
 static lvsa_sheet_format make_format(int frames, int width, int height)
@@ -307,25 +307,18 @@ static void a_full_disk(void **state)
     remove(path);
 }
 
-static int countdown;
-
-static bool fail_one(size_t bytes)
-{
-    (void)bytes;
-    return countdown-- != 0;
-}
-
-static lvsa_status make_sheet(const char *path)
+static lvsa_status make_sheet(void *user)
 {
     static const uint8_t rgb[3 * 8 * 8];
     const lvsa_sheet_format f = make_format(1, 8, 8);
     const lvsa_frame frame = {0, 8, 8, rgb};
     lvsa_sheet *sheet;
-    lvsa_status s = lvsa_sheet_open(&sheet, path, &f);
+    lvsa_status s = lvsa_sheet_open(&sheet, user, &f);
     assert_true((s == LVSA_OK) == (sheet != NULL));
     if (s == LVSA_OK) s = lvsa_sheet_add(sheet, &frame);
     if (s == LVSA_OK) s = lvsa_sheet_write(sheet);
     lvsa_sheet_close(&sheet);
+    nothing_else_is_there("memory", s == LVSA_OK);
     return s;
 }
 
@@ -334,18 +327,7 @@ static void any_allocation_may_fail(void **state)
     (void)state;
     char path[512];
     snprintf(path, sizeof path, "%s", scratch_path("memory/sheet.png"));
-    lvsa_status s = LVSA_ERR_MEMORY;
-    int failures = -1;
-    while (s != LVSA_OK) {
-        countdown = ++failures;
-        lv_mem_set_hook(fail_one);
-        s = make_sheet(path);
-        lv_mem_set_hook(NULL);
-        if (s != LVSA_OK) CHECK_FAILS(s, LVSA_ERR_MEMORY, "memory");
-        assert_true(failures < 100);
-        nothing_else_is_there("memory", s == LVSA_OK ? 1 : 0);
-    }
-    assert_int_equal(failures, 9);
+    assert_int_equal(fail_each_allocation(make_sheet, path), 9);
     remove(path);
 }
 

@@ -5,7 +5,7 @@
 
 #include "testing.h"
 
-#include "base/mem.h"
+#include "allocations.h"
 #include "engine/attention/attention.h"
 #include "engine/attention/cuda/tile_table.h"
 
@@ -77,8 +77,8 @@ static void check_list(const lv_tile_table *t, const lv_tile_block *b, const lvs
         const lv_tile_run *r = &run[i], *next = i + 1 < b->runs ? &run[i + 1] : NULL;
         const lvsa_source *s = &call->source[r->source];
         int counted = s->last_row_count > 1 && (int64_t)r->start + r->count == s->tokens;
-        bool same = next && next->first_row == r->first_row && next->last_row == r->last_row &&
-                    !counted;
+        bool same =
+            next && next->first_row == r->first_row && next->last_row == r->last_row && !counted;
         assert_true(r->start >= 0 && r->count > 0);
         assert_true((int64_t)r->start + r->count <= call->source[r->source].tokens);
         assert_int_equal(r->rest, r->count + (same ? next->rest : 0));
@@ -202,30 +202,21 @@ static void no_keys(void **state)
     assert_null(t.block);
 }
 
-static int countdown;
-
-static bool may_allocate(size_t bytes)
+static lvsa_status make_table(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
+    lv_tile_table t;
+    lvsa_status s = lv_tile_table_make(&t, user);
+    assert_true(s == LVSA_OK || (!t.block && !t.run));
+    lv_tile_table_free(&t);
+    return s;
 }
 
-static void allocation_failure(void **state)
+static void any_allocation_may_fail(void **state)
 {
     (void)state;
     lvsa_plan *plan = make_plan(81, 65, 3, LVSA_INTERVAL_AUTO, 1);
-    const lvsa_attention call = make_call(plan, 300);
-    lvsa_status s = LVSA_ERR_MEMORY;
-    lv_mem_set_hook(may_allocate);
-    for (int failing = 0; s != LVSA_OK; failing++) {
-        lv_tile_table t;
-        countdown = failing;
-        s = lv_tile_table_make(&t, &call);
-        assert_true(s == LVSA_OK || (s == LVSA_ERR_MEMORY && !t.block && !t.run));
-        lv_tile_table_free(&t);
-        assert_true(failing > 2 || s != LVSA_OK);
-    }
-    lv_mem_set_hook(NULL);
+    lvsa_attention call = make_call(plan, 300);
+    assert_true(fail_each_allocation(make_table, &call) >= 3);
     lvsa_plan_free(&plan);
 }
 
@@ -236,7 +227,7 @@ int main(void)
         cmocka_unit_test(no_window_and_dense),
         cmocka_unit_test(random_frames),
         cmocka_unit_test(no_keys),
-        cmocka_unit_test(allocation_failure),
+        cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

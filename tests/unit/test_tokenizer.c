@@ -6,8 +6,8 @@
 
 #include "testing.h"
 
+#include "allocations.h"
 #include "base/half.h"
-#include "base/mem.h"
 #include "flow/text/clean.h"
 #include "flow/text/tokenizers/json_vocab.h"
 #include "flow/text/tokenizers/tokenizer.h"
@@ -399,14 +399,6 @@ static void opens_a_directory(void **state)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static int countdown; /* allocations until the one that fails */
-
-static bool may_allocate(size_t bytes)
-{
-    (void)bytes;
-    return countdown-- != 0;
-}
-
 static lvsa_status use(lv_tokenizer **t)
 {
     int32_t ids[16];
@@ -415,8 +407,9 @@ static lvsa_status use(lv_tokenizer **t)
                                strlen("ab  <new> a\xe2\x98\x83 b"));
 }
 
-static lvsa_status work_with_json(void)
+static lvsa_status work_with_json(void *user)
 {
+    (void)user;
     static const json_parts parts = {
         .normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Nmt\"},"
                       "{\"type\":\"NFKC\"},{\"type\":\"Lowercase\"},{\"type\":\"Strip\"},"
@@ -433,8 +426,9 @@ static lvsa_status work_with_json(void)
     return s;
 }
 
-static lvsa_status work_with_model(void)
+static lvsa_status work_with_model(void *user)
 {
+    (void)user;
     model m = {0};
     put_usual_pieces(&m);
     put_piece(&m, "<new>", 5, 0, 4);
@@ -445,8 +439,9 @@ static lvsa_status work_with_model(void)
     return s;
 }
 
-static lvsa_status work_with_prompt(void)
+static lvsa_status work_with_prompt(void *user)
 {
+    (void)user;
     static const char prompt[] = " a &amp;lt; b &#169; &nGt;  c";
     lv_text text = {0};
     lvsa_status s = lv_prompt_clean(&text, prompt, sizeof prompt - 1);
@@ -454,25 +449,12 @@ static lvsa_status work_with_prompt(void)
     return s;
 }
 
-static void memory_runs_out(void **state)
+static void any_allocation_may_fail(void **state)
 {
     (void)state;
-    lvsa_status (*const works[])(void) = {work_with_json, work_with_model, work_with_prompt};
-    for (size_t i = 0; i < sizeof works / sizeof works[0]; i++) {
-        int failures = 0;
-        lv_mem_set_hook(may_allocate);
-        for (lvsa_status s = LVSA_ERR_MEMORY; s != LVSA_OK; failures++) {
-            countdown = failures;
-            s = works[i]();
-            if (s != LVSA_OK) {
-                assert_int_equal(s, LVSA_ERR_MEMORY);
-                assert_non_null(strstr(lvsa_last_error(), "memory"));
-            }
-            assert_true(failures < 10000);
-        }
-        lv_mem_set_hook(NULL);
-        assert_true(failures > 3);
-    }
+    assert_true(fail_each_allocation(work_with_json, NULL) >= 3);
+    assert_true(fail_each_allocation(work_with_model, NULL) >= 3);
+    assert_true(fail_each_allocation(work_with_prompt, NULL) >= 3);
 }
 
 int main(void)
@@ -484,6 +466,6 @@ int main(void)
                                        cmocka_unit_test(refuses_models),
                                        cmocka_unit_test(cut_models),
                                        cmocka_unit_test(opens_a_directory),
-                                       cmocka_unit_test(memory_runs_out)};
+                                       cmocka_unit_test(any_allocation_may_fail)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -7,6 +7,7 @@
 
 #include "testing.h"
 
+#include "allocations.h"
 #include "base/mem.h"
 #include "engine/weights/safetensors.h"
 #include "flow/vae/vae.h"
@@ -98,16 +99,9 @@ static void memory_is_the_same_for_any_length(void **state)
     lv_vae_close(&vae);
 }
 
-static int countdown;
-
-static bool fail_one(size_t bytes)
+static lvsa_status open_and_decode(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
-}
-
-static lvsa_status open_and_decode(void)
-{
+    (void)user;
     lv_device *other;
     lv_vae *vae = (lv_vae *)&other;
     LV_TRY(lv_device_open(&other, LVSA_DEVICE_CPU, 1));
@@ -123,19 +117,9 @@ static lvsa_status open_and_decode(void)
 static void any_allocation_may_fail(void **state)
 {
     (void)state;
-    int failures = 0;
-    for (lvsa_status s = LVSA_ERR_MEMORY; s != LVSA_OK; failures++) {
-        countdown = failures;
-        lv_mem_set_hook(fail_one);
-        s = open_and_decode();
-        lv_mem_set_hook(NULL);
-        if (s == LVSA_OK) break;
-        assert_string_equal(lvsa_status_name(s), "LVSA_ERR_MEMORY");
-        assert_non_null(strstr(lvsa_last_error(), "memory"));
-        assert_true(failures < 10000);
-    }
+    print_message("%d allocations, each failed once\n",
+                  fail_each_allocation(open_and_decode, NULL));
     assert_int_equal(frames, 5);
-    print_message("%d allocations, each failed once\n", failures);
 }
 
 /* ---- frames as they come --------------------------------------------------------------------- */

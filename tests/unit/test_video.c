@@ -17,7 +17,7 @@
 
 #include <lvsa/lvsa.h>
 
-#include "base/mem.h"
+#include "allocations.h"
 #include "flow/media/yuv.h"
 #include "scratch.h"
 
@@ -486,34 +486,27 @@ static void full_devices(void **state)
     free(rgb);
 }
 
-static int countdown;
+typedef struct place {
+    const char *ending, *first;
+} place;
 
-static bool fail_one(size_t bytes)
+static lvsa_status open_video(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
+    const place *p = user;
+    const lvsa_video_format format = make_format(4, 4);
+    lvsa_video *video;
+    lvsa_status s = lvsa_video_open(&video, scratch_path(p->ending), &format);
+    assert_true((s == LVSA_OK) == (video != NULL));
+    lvsa_video_abort(&video);
+    assert_false(exists(scratch_path(p->first)));
+    return s;
 }
 
 static void any_allocation_may_fail(void **state)
 {
     (void)state;
-    const lvsa_video_format format = make_format(4, 4);
-    for (int i = 0; i < ENDINGS; i++) {
-        lvsa_status s = LVSA_ERR_MEMORY;
-        int failures = -1;
-        while (s != LVSA_OK) {
-            lvsa_video *video;
-            countdown = ++failures;
-            lv_mem_set_hook(fail_one);
-            s = lvsa_video_open(&video, scratch_path(endings[i]), &format);
-            lv_mem_set_hook(NULL);
-            if (s != LVSA_OK) CHECK_FAILS(s, LVSA_ERR_MEMORY, "memory");
-            assert_true((s == LVSA_OK) == (video != NULL) && failures < 100);
-            lvsa_video_abort(&video);
-            assert_false(exists(scratch_path(first_files[i])));
-        }
-        assert_true(failures >= 2);
-    }
+    for (int i = 0; i < ENDINGS; i++)
+        assert_true(fail_each_allocation(open_video, &(place){endings[i], first_files[i]}) >= 2);
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 
 #include "testing.h"
 
-#include "base/mem.h"
+#include "allocations.h"
 #include "engine/weights/weights.h"
 #include "scratch.h"
 
@@ -332,32 +332,23 @@ static void many_tensors(void **state)
     lv_weights_close(&w);
 }
 
-static int countdown;
-
-static bool may_allocate(size_t bytes)
+static lvsa_status open_sharded(void *user)
 {
-    (void)bytes;
-    return countdown-- != 0;
+    model m;
+    lv_weights *w;
+    (void)user;
+    lvsa_status s = lv_weights_open(&w, sharded, NULL);
+    assert_true((s == LVSA_OK) == (w != NULL));
+    if (s == LVSA_OK) CHECK_OK(bind_model(&m, w));
+    lv_weights_close(&w);
+    return s;
 }
 
-static void allocation_failure(void **state)
+static void any_allocation_may_fail(void **state)
 {
     (void)state;
-    int failures = 0;
-    lv_mem_set_hook(may_allocate);
-    for (lvsa_status s = LVSA_ERR_MEMORY; s != LVSA_OK; failures++) {
-        model m;
-        lv_weights *w;
-        countdown = failures;
-        s = lv_weights_open(&w, sharded, NULL);
-        assert_true((s == LVSA_OK) == (w != NULL));
-        if (s != LVSA_OK) assert_int_equal(s, LVSA_ERR_MEMORY);
-        if (s == LVSA_OK) CHECK_OK(bind_model(&m, w));
-        lv_weights_close(&w);
-        assert_true(failures < 100);
-    }
-    lv_mem_set_hook(NULL);
-    assert_true(failures > 12); /* three shards of four each, and the tables */
+    /* three shards of four each, and the tables */
+    assert_true(fail_each_allocation(open_sharded, NULL) >= 12);
 }
 
 int main(void)
@@ -367,7 +358,7 @@ int main(void)
         cmocka_unit_test(shapes),       cmocka_unit_test(wrong_directories),
         cmocka_unit_test(variants),     cmocka_unit_test(variant_only),
         cmocka_unit_test(bad_index),    cmocka_unit_test(damaged_shards),
-        cmocka_unit_test(many_tensors), cmocka_unit_test(allocation_failure),
+        cmocka_unit_test(many_tensors), cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
