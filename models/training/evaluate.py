@@ -163,7 +163,7 @@ def main():
     parser.add_argument("--captions", type=int, default=64)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--at-once", type=int, default=64, help="videos in one batch")
-    parser.add_argument("--sweep", action="store_true", help="guidance and shift at --frames, dense, instead")
+    parser.add_argument("--sweep", action="store_true", help="other guidance and shifts at the model's length, too")
     parser.add_argument("--seconds", type=float, default=1e9, help="start nothing new after so long")
     args = parser.parse_args()
     begin = time.time()
@@ -175,13 +175,14 @@ def main():
     torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
     checkpoint = Checkpoint(args.model, device)
     plans = Plans(args.lvsa, args.plans)
-    prompts = draw_captions(args.captions)
+    horizon = checkpoint.lvsa["frames"]
+    prompts = draw_captions(2 * args.captions)    # all at the model's own length, half beyond
     fixed = {"steps": args.steps} if args.steps else {}
     cells = [(frames, method, fixed) for frames in args.frames for method in args.methods
-             if frames > 81 or METHODS[method] == METHODS["dense"]]
+             if frames > horizon or method == "dense"]
     if args.sweep:
-        cells = [(args.frames[0], "dense", {**fixed, "guidance": g, "flow_shift": s})
-                 for s in (3.0, 5.0, 2.0, 8.0) for g in (3.0, 2.0, 5.0)]
+        cells[1:1] = [(horizon, "dense", {**fixed, "guidance": g, "flow_shift": s})
+                      for g, s in ((2.0, 3.0), (5.0, 3.0), (3.0, 5.0), (5.0, 5.0), (3.0, 2.0), (3.0, 8.0))]
     waiting, rows = [], []
 
     def collect(least):
@@ -196,8 +197,9 @@ def main():
         if time.time() - begin > args.seconds:
             print(f"out of time before {frames} {method}", flush=True)
             break
-        seconds, futures, first = run_cell(checkpoint, pool, plans, prompts, frames, method, args.at_once, **options)
-        row = {"frames": frames, "method": method, "videos": len(prompts), "seconds": round(seconds, 2), **options}
+        some = prompts[: None if frames <= horizon and options == fixed else args.captions]
+        seconds, futures, first = run_cell(checkpoint, pool, plans, some, frames, method, args.at_once, **options)
+        row = {"frames": frames, "method": method, "videos": len(some), "seconds": round(seconds, 2), **options}
         waiting.append((row, futures))
         name = f"{frames}-{method}" + "".join(f"-{k}{v}" for k, v in options.items())
         videos = [torch.from_numpy(v).permute(3, 0, 1, 2).float() / 127.5 - 1 for v in first]

@@ -1,11 +1,12 @@
 """Trains the transformer and the text encoder on latents of drawn clips.
 
-    python train_dit.py --work DIR --seconds 430 --planned 730
+    python train_dit.py --work DIR --seconds 520 --planned 775
+    python train_dit.py --work DIR --seconds 390 --last
 
 Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and text.safetensors there
-(f32 averages of the weights) and state.pt, from which the next call goes on; --planned is the seconds of
-all calls together, over which the learning rate falls to nothing. Without state.pt a call goes on from the
-averages, without either it begins.
+(f32 averages of the weights) and state.pt, from which the next call goes on. The learning rate falls to
+nothing over --planned seconds of training, of all calls together, or by the end of the --last one. Without
+state.pt a call goes on from the averages, without either it begins.
 """
 import argparse
 import json
@@ -70,33 +71,36 @@ def noise_levels(count, device):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", required=True, type=pathlib.Path)
-    parser.add_argument("--seconds", type=float, default=430)
-    parser.add_argument("--planned", type=float, default=730)
-    parser.add_argument("--clips", type=int, default=16384)
+    parser.add_argument("--seconds", type=float, default=520)
+    parser.add_argument("--planned", type=float, default=775)
+    parser.add_argument("--last", action="store_true", help="the learning rate ends with this call")
+    parser.add_argument("--clips", type=int, default=32768, help="clips to train on, as far as time allows")
+    parser.add_argument("--clip-seconds", type=float, default=60, help="time to draw and encode them")
     parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
     args = parser.parse_args()
     begin = time.time()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
-    torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
     tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
 
     model, encoder = wan_dit.DiT().to(device), text.make_encoder(tokenizer.size()).to(device)
     both = torch.nn.ModuleList([model, encoder])
     optimizer = torch.optim.AdamW(both.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01,
                                   fused=device == "cuda")
-    step, elapsed = 0, 0.0
+    step, elapsed, fresh = 0, 0.0, 0    # fresh: the step at which the optimizer began
     average = Average(both, 0.9995)
     if (args.work / "state.pt").exists():
         state = torch.load(args.work / "state.pt", map_location=device)
         both.load_state_dict(state["weights"]), optimizer.load_state_dict(state["optimizer"])
         average.mean, step, elapsed = state["average"], state["step"], state["elapsed"]
+        fresh = state["fresh"]
     elif (args.work / "dit.safetensors").exists():
         model.load_state_dict(load_file(args.work / "dit.safetensors", device))
-        encoder.load_state_dict(load_file(args.work / "text.safetensors", device))
+        encoder.load_state_dict(load_file(args.work / "text.safetensors", device), strict=False)
         meta = json.loads((args.work / "dit.json").read_text())
-        step, elapsed = meta["step"], meta["elapsed"]
+        step, elapsed, fresh = meta["step"], meta["elapsed"], meta["step"]
         average = Average(both, 0.9995)
     torch.manual_seed(step)
     if device == "cuda":
@@ -104,18 +108,19 @@ def main():
         for block in model.blocks:
             block.compile()
     frames = 9 if args.small else 81
-    bank = Bank(args.work, tokenizer, args.clips, 60, frames, 1000 + step, device)
+    bank = Bank(args.work, tokenizer, args.clips, args.clip_seconds, frames, 1000 + step, device)
     nothing = tokenizer([""]).to(device)
     half = clips.SIDE // 16
     table = wan_dit.rotary_table((frames + 3) // 4, half, half, model.head_dim, device)
     batch = 2 if args.small else BATCH
 
     start, first = time.time(), step
+    planned = elapsed + args.seconds - (start - begin) if args.last else args.planned
     losses = torch.zeros((), device=device)
     while time.time() - begin < args.seconds:
-        done = (elapsed + time.time() - start) / max(args.planned, 1e-9)
+        done = (elapsed + time.time() - start) / planned
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rate(done, step - first if elapsed and step - first < 300 else step, 300)
+            group["lr"] = RATE * rate(done, step - fresh, 300)
         z, ids = bank.draw(batch)
         ids = torch.where(torch.rand(batch, 1, device=device) < WITHOUT_TEXT, nothing, ids)
         s = noise_levels(batch, device)
@@ -140,9 +145,9 @@ def main():
                 first, losses = step, torch.zeros((), device=device)
 
     elapsed += time.time() - start
-    print(f"{step} steps, {elapsed:.0f} s of {args.planned:.0f}", flush=True)
+    print(f"{step} steps, {elapsed:.0f} s of {planned:.0f}", flush=True)
     torch.save({"weights": both.state_dict(), "optimizer": optimizer.state_dict(), "average": average.mean,
-                "step": step, "elapsed": elapsed}, args.work / "state.pt")
+                "step": step, "elapsed": elapsed, "fresh": fresh}, args.work / "state.pt")
     average.store(both)
     save_file(model.state_dict(), args.work / "dit.safetensors")
     save_file({k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},

@@ -103,7 +103,7 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
-    torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
     torch.set_float32_matmul_precision("high")
     begin = time.time()
     rng = random.Random(7 if args.decoder_only else 0)
