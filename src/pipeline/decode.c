@@ -52,7 +52,7 @@ lvsa_status lv_work_load_latents(lv_work *w)
 
 lvsa_status lv_work_decode(lv_work *w)
 {
-    const lv_frame_sink sink = {hand_on, w};
+    const lv_frame_sink sink = {.call = hand_on, .user = w};
     lv_device *device = w->p->device;
     void *memory;
     LV_TRY(lv_work_report(w, LVSA_PHASE_DECODE, 0, w->frames));

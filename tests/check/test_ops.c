@@ -176,41 +176,100 @@ static void channel_norms(void **state)
     FREE(x, out, w);
 }
 
-static void conv_case(int64_t F, int64_t Y, int64_t X, int64_t C, int64_t O, int64_t kt, int64_t k)
+/* Once as it is, once added to what is there. */
+static void conv_case(int64_t Y, int64_t X, int64_t C, int64_t O, int64_t kt, int64_t k)
 {
-    lv_tensor in = MAKE(4, F + kt - 1, Y, X, C), out = MAKE(4, F, Y, X, O);
+    lv_tensor in[3], out = MAKE(4, 1, Y, X, O), before = MAKE(4, 1, Y, X, O);
     lv_tensor w = MAKE(5, O, kt, k, k, C), b = MAKE(1, O);
-    lv_exec e = lv_exec_measure(device);
-    CHECK_OK(lv_op_conv(&e, out, in, w, b));
-    CHECK_OK(lv_exec_begin(&e));
-    CHECK_OK(lv_op_conv(&e, out, in, w, b));
-    lv_exec_end(&e);
-    for (int64_t i = 0; i < F * Y * X * O; i++) {
-        int64_t o = i % O, x = i / O % X, y = i / (O * X) % Y, f = i / (O * X * Y);
-        double want = AT(b, o);
-        for (int64_t t = 0; t < kt; t++)
-            for (int64_t dy = 0; dy < k; dy++)
-                for (int64_t dx = 0; dx < k; dx++) {
-                    int64_t from_y = y + dy - k / 2, from_x = x + dx - k / 2;
-                    if (from_y < 0 || from_y >= Y || from_x < 0 || from_x >= X) continue;
-                    for (int64_t c = 0; c < C; c++)
-                        want += (double)AT(in, (((f + t) * Y + from_y) * X + from_x) * C + c) *
-                                AT(w, (((o * kt + t) * k + dy) * k + dx) * C + c);
-                }
-        close_to(AT(out, i), want, sqrt((double)(kt * k * k * C)), "conv", i);
+    for (int64_t t = 0; t < kt; t++) in[t] = MAKE(4, 1, Y, X, C);
+    for (int add = 0; add < 2; add++) {
+        lv_exec e = lv_exec_measure(device);
+        CHECK_OK(lv_op_conv(&e, out, in, w, b, add));
+        CHECK_OK(lv_exec_begin(&e));
+        memcpy(before.data, out.data, (size_t)(Y * X * O) * sizeof(float));
+        CHECK_OK(lv_op_conv(&e, out, in, w, b, add));
+        lv_exec_end(&e);
+        for (int64_t i = 0; i < Y * X * O; i++) {
+            int64_t o = i % O, x = i / O % X, y = i / (O * X);
+            double want = AT(b, o) + (add ? AT(before, i) : 0.0);
+            for (int64_t t = 0; t < kt; t++)
+                for (int64_t dy = 0; dy < k; dy++)
+                    for (int64_t dx = 0; dx < k; dx++) {
+                        int64_t from_y = y + dy - k / 2, from_x = x + dx - k / 2;
+                        if (from_y < 0 || from_y >= Y || from_x < 0 || from_x >= X) continue;
+                        for (int64_t c = 0; c < C; c++)
+                            want += (double)AT(in[t], (from_y * X + from_x) * C + c) *
+                                    AT(w, (((o * kt + t) * k + dy) * k + dx) * C + c);
+                    }
+            close_to(AT(out, i), want, sqrt((double)(kt * k * k * C)), "conv", i);
+        }
     }
-    FREE(in, out, w, b);
+    for (int64_t t = 0; t < kt; t++) FREE(in[t]);
+    FREE(out, before, w, b);
 }
 
 static void convolutions(void **state)
 {
     (void)state;
-    conv_case(1, 5, 7, 3, 8, 3, 3);
-    conv_case(4, 6, 5, 16, 16, 3, 3);
-    conv_case(2, 4, 4, 17, 6, 3, 1);
-    conv_case(1, 9, 3, 20, 3, 1, 3);
-    conv_case(3, 2, 3, 9, 5, 1, 1);
-    conv_case(2, 40, 30, 8, 4, 3, 3); /* more points than are gathered at once */
+    conv_case(5, 7, 3, 8, 3, 3);
+    conv_case(6, 5, 16, 16, 3, 3);
+    conv_case(4, 4, 17, 6, 3, 1);
+    conv_case(9, 3, 20, 3, 1, 3);
+    conv_case(2, 3, 9, 5, 1, 1);
+    conv_case(40, 30, 8, 4, 3, 3); /* more points than are gathered at once */
+}
+
+static void picture_attention(void **state)
+{
+    (void)state;
+    const int64_t N = 23, C = 40;
+    lv_tensor q = MAKE(2, N, C), k = MAKE(2, N, C), v = MAKE(2, N, C), out = MAKE(2, N, C);
+    lv_exec e = lv_exec_measure(device);
+    CHECK_OK(lv_op_attention_picture(&e, out, q, k, v));
+    CHECK_OK(lv_exec_begin(&e));
+    CHECK_OK(lv_op_attention_picture(&e, out, q, k, v));
+    lv_exec_end(&e);
+    for (int64_t i = 0; i < N; i++) {
+        double weight[23], sum = 0.0;
+        for (int64_t j = 0; j < N; j++) {
+            weight[j] = 0.0;
+            for (int64_t c = 0; c < C; c++)
+                weight[j] += (double)AT(q, i * C + c) * AT(k, j * C + c) / sqrt((double)C);
+            sum += weight[j] = exp(weight[j]);
+        }
+        for (int64_t c = 0; c < C; c++) {
+            double want = 0.0;
+            for (int64_t j = 0; j < N; j++) want += weight[j] / sum * AT(v, j * C + c);
+            close_to(AT(out, i * C + c), want, 1.0, "attention_picture", i);
+        }
+    }
+    CHECK_FAILS(lv_op_attention_picture(&e, out, q, k, lv_tensor_rows(v, 0, 1)), LVSA_ERR_SHAPE,
+                "attention_picture");
+    FREE(q, k, v, out);
+}
+
+/* Cut, clamped, and a NaN counted. */
+static void pixels(void **state)
+{
+    (void)state;
+    const float values[] = {-1.5f, -1.0f, -0.5f, 0.0f, 0.5f, 1.0f, 7.0f, NAN, 0.1f};
+    static const uint8_t wanted[] = {0, 0, 63, 127, 191, 255, 255, 0, 140};
+    lv_tensor frames = MAKE(4, 1, 1, 3, 3);
+    uint8_t rgb[16];
+    uint32_t nans;
+    assert_int_equal(lv_pixels_bytes(9), sizeof rgb);
+    memcpy(frames.data, values, sizeof values);
+    CHECK_OK(lv_op_pixels(&exec, rgb, frames));
+    for (int i = 0; i < 9; i++)
+        if (i != 7) assert_int_equal(rgb[i], wanted[i]);
+    memcpy(&nans, rgb + 12, sizeof nans);
+    assert_true(nans != 0);
+    assert_true(AT(frames, 0) == -1.0f && AT(frames, 6) == 1.0f && AT(frames, 4) == 0.5f);
+    ((float *)frames.data)[7] = 0.0f;
+    CHECK_OK(lv_op_pixels(&exec, rgb, frames));
+    memcpy(&nans, rgb + 12, sizeof nans);
+    assert_int_equal(nans, 0);
+    FREE(frames);
 }
 
 static void attention_with_bias(void **state)
@@ -332,13 +391,8 @@ static void pictures_are_blended(void **state)
     const int64_t Y = 5, X = 7, C = 3, count = 2 * Y * X * C;
     lv_tensor from = MAKE(4, 2, 6, 4, C), to = MAKE(4, 2, Y, X, C), before = MAKE(4, 2, Y, X, C);
     for (lv_ramp ramp = LV_RAMP_NONE; ramp <= LV_RAMP_X; ramp++) {
-        const lv_blend b = {.to_y = 2,
-                            .to_x = 3,
-                            .from_y = 1,
-                            .from_x = 1,
-                            .height = 3,
-                            .width = 2,
-                            .ramp = ramp};
+        const lv_blend b = {
+            .to_y = 2, .to_x = 3, .from_y = 1, .from_x = 1, .height = 3, .width = 2, .ramp = ramp};
         memcpy(before.data, to.data, (size_t)count * sizeof(float));
         CHECK_OK(lv_op_blend(&exec, to, from, &b));
         for (int64_t at = 0; at < count; at++) {
@@ -399,6 +453,8 @@ int main(void)
         cmocka_unit_test(norm_and_rope),
         cmocka_unit_test(channel_norms),
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(picture_attention),
+        cmocka_unit_test(pixels),
         cmocka_unit_test(attention_with_bias),
         cmocka_unit_test(elementwise),
         cmocka_unit_test(exponentials_at_the_ends),

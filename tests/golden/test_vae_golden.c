@@ -129,7 +129,8 @@ static void decode(result *out, lv_vae *vae, const lv_safetensors *golden, const
     CHECK_OK(device->allocate(device, &z.data, entry->bytes));
     CHECK_OK(device->upload(device, z.data, entry->data, entry->bytes));
     *out = (result){0};
-    CHECK_OK(lv_vae_decode(vae, z, tiling, &(lv_frame_sink){.call = on_frame, .user = out}));
+    CHECK_OK(lv_vae_decode(vae, z, tiling,
+                           &(lv_frame_sink){.call = on_frame, .user = out, .values = true}));
     device->release(device, z.data);
 }
 

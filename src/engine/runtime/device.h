@@ -17,6 +17,11 @@ struct lv_device {
     void (*release)(lv_device *, void *memory);
     lvsa_status (*upload)(lv_device *, void *to, const void *from, size_t bytes);
     lvsa_status (*download)(lv_device *, void *to, const void *from, size_t bytes);
+    /* Begins a download into the device's own host memory, slot 0 or 1; what comes later on the
+     * device may change `from`. NULL: there is download() alone. */
+    lvsa_status (*fetch)(lv_device *, int slot, const void *from, size_t bytes);
+    /* What the slot holds, as soon as it is there; stays until the slot's next fetch. */
+    lvsa_status (*await)(lv_device *, const void **out, int slot);
     void (*close)(lv_device *);
 };
 

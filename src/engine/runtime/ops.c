@@ -127,6 +127,42 @@ lvsa_status lv_op_attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_te
     RUN(attention_biased, out, q, k, v, bias, heads, scale, scratch);
 }
 
+/* By the library's call, dense. */
+static lvsa_status attend_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v)
+{
+    const int64_t points = q.shape[0], width = q.shape[1];
+    const lvsa_strides s = {.batch = points * width, .token = width, .head = width};
+    lvsa_attention call = {.batch = 1,
+                           .queries = points,
+                           .heads = 1,
+                           .kv_heads = 1,
+                           .head_dim = width,
+                           .q = q.data,
+                           .q_strides = s,
+                           .out = out.data,
+                           .out_strides = s,
+                           .sources = 1,
+                           .backend = LVSA_BACKEND_NATIVE};
+    call.source[0] = (lvsa_source){
+        .k = k.data, .v = v.data, .k_strides = s, .v_strides = s, .tokens = points};
+    return lv_op_attention(e, &call);
+}
+
+lvsa_status lv_op_attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
+                                    lv_tensor v)
+{
+    if (!same_count(out, q) || !same_count(out, k) || !same_count(out, v) ||
+        out.shape[1] != q.shape[1] || k.shape[1] != q.shape[1] || v.shape[1] != q.shape[1])
+        return misfit("attention_picture", out, q);
+    if (!e->ops->attention_picture) return attend_picture(e, out, q, k, v);
+    const size_t mark = lv_arena_mark(&e->arena);
+    void *scratch;
+    LV_TRY(lv_arena_take(&scratch, &e->arena,
+                         e->ops->attention_picture_scratch(e, q.shape[0], q.shape[1])));
+    lv_arena_release(&e->arena, mark); /* until the next take */
+    RUN(attention_picture, out, q, k, v, scratch);
+}
+
 lvsa_status lv_op_add(lv_exec *e, lv_tensor out, lv_tensor a, lv_tensor b)
 {
     if (!same_count(out, a) || lv_tensor_count(b) < 1 || lv_tensor_count(a) % lv_tensor_count(b))
@@ -171,17 +207,20 @@ lvsa_status lv_op_unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, i
     RUN(unpatchify, z, x, py, px);
 }
 
-lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b)
+lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                       bool add)
 {
-    if (in.shape[0] != out.shape[0] + w.shape[1] - 1 || in.shape[1] != out.shape[1] ||
-        in.shape[2] != out.shape[2] || in.shape[3] != w.shape[4] || out.shape[3] != w.shape[0] ||
-        w.shape[2] % 2 == 0 || w.shape[3] % 2 == 0 || !is_vector(b, w.shape[0]))
-        return misfit("conv", out, in);
+    for (int64_t t = 0; t < w.shape[1]; t++)
+        if (in[t].shape[0] != 1 || out.shape[0] != 1 || in[t].shape[1] != out.shape[1] ||
+            in[t].shape[2] != out.shape[2] || in[t].shape[3] != w.shape[4] ||
+            out.shape[3] != w.shape[0] || w.shape[2] % 2 == 0 || w.shape[3] % 2 == 0 ||
+            !is_vector(b, w.shape[0]))
+            return misfit("conv", out, in[t]);
     size_t mark = lv_arena_mark(&e->arena);
     void *scratch;
     LV_TRY(lv_arena_take(&scratch, &e->arena, e->ops->conv_scratch(e, out, w)));
     lv_arena_release(&e->arena, mark); /* until the next take */
-    RUN_OR_PREPARE(conv, out, in, w, b, scratch);
+    RUN_OR_PREPARE(conv, out, in, w, b, add, scratch);
 }
 
 lvsa_status lv_op_channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight,
@@ -230,6 +269,12 @@ lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend
         !fits(from, blend->from_y, blend->from_x, blend))
         return misfit("blend", to, from);
     RUN(blend, to, from, blend);
+}
+
+lvsa_status lv_op_pixels(lv_exec *e, void *rgb, lv_tensor frames)
+{
+    if (frames.dtype != LVSA_F32) return misfit("pixels", frames, frames);
+    RUN(pixels, rgb, frames);
 }
 
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x)

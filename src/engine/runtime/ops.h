@@ -82,6 +82,11 @@ lvsa_status lv_op_attention(lv_exec *e, lvsa_attention *call);
 lvsa_status lv_op_attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v,
                                    lv_tensor bias, int64_t heads, float scale);
 
+/* out = softmax(q k^T / sqrt(C)) v between the points of a picture: one head as wide as q, k, v and
+ * out [points, C]. */
+lvsa_status lv_op_attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
+                                    lv_tensor v);
+
 /* ---- elementwise ----------------------------------------------------------------------------- */
 
 /* out[i] = a[i] + b[i % count of b]. out may be a. */
@@ -110,10 +115,11 @@ lvsa_status lv_op_unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, i
 /* ---- convolutional decoders ------------------------------------------------------------------ */
 /* Frames lie channels-last, [F, Y, X, C]. */
 
-/* out[F,Y,X,O] = b + sum over a kernel of kt x ky x kx: in has F + kt - 1 frames (the history comes
- * first), space is padded with zeros by ky/2 and kx/2. w [O, kt, ky, kx, C] as lv_params_load()
- * lays it out. */
-lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b);
+/* out[1,Y,X,O] = b + sum over a kernel of kt x ky x kx, or out += that: `in` is a list of kt frames
+ * [1,Y,X,C], the oldest first; space is padded with zeros by ky/2 and kx/2. w [O, kt, ky, kx, C] as
+ * lv_params_load() lays it out. out may be f32. */
+lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                       bool add);
 
 /* out = x / max(|x|, 1e-12) * sqrt(C) * weight[C] over the channels of each point, in f32; then f.
  * out may be x. */
@@ -141,6 +147,12 @@ typedef struct lv_blend {
 } lv_blend;
 lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend *blend);
 
+/* Clamps frames f32 [F, Y, X, 3] to -1 .. 1 and makes bytes of them, 0 .. 255, as diffusers'
+ * export_to_video() does: it cuts what comes after the point. Behind the bytes, from the next
+ * multiple of 4 on, stands a 32-bit number that isn't 0 where a number is none. */
+lvsa_status lv_op_pixels(lv_exec *e, void *rgb, lv_tensor frames);
+static inline size_t lv_pixels_bytes(int64_t count) { return (size_t)(count + 3) / 4 * 4 + 4; }
+
 /* Copies count numbers within the device; types may differ. */
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x);
 lvsa_status lv_op_zero(lv_exec *e, lv_tensor out);
@@ -161,6 +173,10 @@ struct lv_ops {
     size_t (*attention_biased_scratch)(lv_exec *, int64_t length); /* bytes */
     lvsa_status (*attention_biased)(lv_exec *, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v,
                                     lv_tensor bias, int64_t heads, float scale, void *scratch);
+    /* NULL: the library's attention call does it. */
+    size_t (*attention_picture_scratch)(lv_exec *, int64_t points, int64_t channels); /* bytes */
+    lvsa_status (*attention_picture)(lv_exec *, lv_tensor out, lv_tensor q, lv_tensor k,
+                                     lv_tensor v, void *scratch);
     lvsa_status (*add)(lv_exec *, lv_tensor out, lv_tensor a, lv_tensor b);
     lvsa_status (*gelu_multiply)(lv_exec *, lv_tensor out, lv_tensor a, lv_tensor b);
     lvsa_status (*activate)(lv_exec *, lv_tensor out, lv_tensor a, lv_activation f);
@@ -169,8 +185,8 @@ struct lv_ops {
     lvsa_status (*patchify)(lv_exec *, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
     lvsa_status (*unpatchify)(lv_exec *, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
     size_t (*conv_scratch)(lv_exec *, lv_tensor out, lv_tensor w); /* bytes */
-    lvsa_status (*conv)(lv_exec *, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b,
-                        void *scratch);
+    lvsa_status (*conv)(lv_exec *, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                        bool add, void *scratch);
     lvsa_status (*channel_norm)(lv_exec *, lv_tensor out, lv_tensor x, lv_tensor weight,
                                 lv_activation f);
     lvsa_status (*upsample)(lv_exec *, lv_tensor out, lv_tensor x);
@@ -178,6 +194,7 @@ struct lv_ops {
     lvsa_status (*take_frame)(lv_exec *, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
                               lv_tensor shift);
     lvsa_status (*blend)(lv_exec *, lv_tensor to, lv_tensor from, const lv_blend *blend);
+    lvsa_status (*pixels)(lv_exec *, void *rgb, lv_tensor frames);
     lvsa_status (*copy)(lv_exec *, lv_tensor out, lv_tensor x);
     lvsa_status (*zero)(lv_exec *, lv_tensor out);
 };

@@ -64,7 +64,7 @@ static lvsa_status decode(float *colours, lv_vae *vae, const float *z)
 {
     lv_device *device = vae->device;
     const size_t bytes = (size_t)vae->channels * POINTS * sizeof *z;
-    const lv_frame_sink sink = {take_means, colours};
+    const lv_frame_sink sink = {take_means, colours, .values = true};
     void *memory;
     LV_TRY(device->allocate(device, &memory, bytes));
     lvsa_status s = device->upload(device, memory, z, bytes);

@@ -51,9 +51,10 @@ typedef struct decoding {
     int64_t columns, count;
     tile *tiles;       /* [count], row by row                                   */
     lv_tensor picture; /* [k, r*Y, r*X, 3] f32; of a single tile, its pixels    */
+    uint8_t *bytes;    /* of the picture's frames, see lv_op_pixels()           */
     void *memory;      /* of the device: all of the above                       */
-    float *values;     /* [r*Y, r*X, 3], one frame in host memory               */
-    uint8_t *rgb;      /* [r*Y, r*X, 3]                                         */
+    float *values;     /* [r*Y, r*X, 3], one frame in host memory, if wanted    */
+    uint8_t *host;     /* the bytes in host memory, where nothing can be fetched */
 } decoding;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -113,7 +114,8 @@ static size_t lay_out(decoding *d, char *base)
     if (d->count > 1)
         d->picture =
             place(base, &bytes, LVSA_F32, 4, LV_SHAPE(v->temporal, r * d->height, r * d->width, 3));
-    return bytes;
+    d->bytes = base ? (uint8_t *)base + bytes : NULL;
+    return bytes + lv_round_up(lv_pixels_bytes(lv_tensor_count(d->picture)), LV_CACHE_LINE);
 }
 
 /* Blends the tile with those above and to the left of it, already blended themselves, and puts
@@ -184,40 +186,57 @@ static lvsa_status decode_step(decoding *d, int64_t t)
     return LVSA_OK;
 }
 
-/* Clamps a frame, and makes bytes of it as diffusers' export_to_video() does: it cuts what comes
- * after the point. False where a number is none. */
-static bool finish_frame(uint8_t *rgb, float *values, int64_t count)
+/* The bytes of a step's frames begin their way to the host. */
+static lvsa_status send(decoding *d, int64_t t)
 {
-    int bad = 0;
-    for (int64_t i = 0; i < count; i++) {
-        float v = values[i];
-        bad |= v - v != 0.0f; /* of a NaN and of the infinities */
-        v = v > -1.0f ? v : -1.0f;
-        v = v < 1.0f ? v : 1.0f;
-        values[i] = v;
-        rgb[i] = (uint8_t)((v * 0.5f + 0.5f) * 255.0f);
-    }
-    return bad == 0;
+    const int64_t frames = t ? d->vae->temporal : 1, count = frames * lv_tensor_row(d->picture);
+    lv_device *device = d->vae->device;
+    LV_TRY(lv_op_pixels(&d->e, d->bytes, lv_tensor_rows(d->picture, 0, frames)));
+    return device->fetch ? device->fetch(device, (int)(t % 2), d->bytes, lv_pixels_bytes(count))
+                         : device->download(device, d->host, d->bytes, lv_pixels_bytes(count));
 }
 
+/* Waits for them and hands them on. */
 static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
 {
     const int64_t k = d->vae->temporal, frames = t ? k : 1, count = lv_tensor_row(d->picture);
+    const int64_t first = t ? 1 + k * (t - 1) : 0;
     lv_device *device = d->vae->device;
+    const void *bytes = d->host;
+    uint32_t nans;
+    if (device->fetch) LV_TRY(device->await(device, &bytes, (int)(t % 2)));
+    memcpy(&nans, (const uint8_t *)bytes + lv_pixels_bytes(frames * count) - sizeof nans,
+           sizeof nans);
+    if (nans)
+        return lv_fail(LVSA_ERR_NUMBER,
+                       "frame %lld%s: the VAE gave a NaN; its weights or the latents are damaged",
+                       (long long)first, frames > 1 ? " or one of the next" : "");
     for (int64_t i = 0; i < frames; i++) {
-        LV_TRY(device->download(device, d->values, lv_tensor_rows(d->picture, i, 1).data,
-                                (size_t)count * sizeof *d->values));
-        const int64_t index = t ? 1 + k * (t - 1) + i : 0;
-        if (!finish_frame(d->rgb, d->values, count))
-            return lv_fail(LVSA_ERR_NUMBER,
-                           "frame %lld: the VAE gave a NaN or an infinity; its weights are damaged",
-                           (long long)index);
-        const lv_frame frame = {.index = index,
+        if (sink->values)
+            LV_TRY(device->download(device, d->values, lv_tensor_rows(d->picture, i, 1).data,
+                                    (size_t)count * sizeof *d->values));
+        const lv_frame frame = {.index = first + i,
                                 .height = d->picture.shape[1],
                                 .width = d->picture.shape[2],
-                                .values = d->values,
-                                .rgb = d->rgb};
+                                .rgb = (const uint8_t *)bytes + i * count,
+                                .values = sink->values ? d->values : NULL};
         LV_TRY(sink->call(sink->user, &frame));
+    }
+    return LVSA_OK;
+}
+
+/* A device that can fetch computes the next frames while the last ones are handed on; numbers are
+ * taken from where the next frames' will be, so who wants them waits. */
+static lvsa_status decode_all(decoding *d, const lv_frame_sink *sink)
+{
+    const int64_t steps = d->z.shape[1];
+    const int behind = d->vae->device->fetch && !sink->values ? 1 : 0;
+    for (int64_t t = 0; t < steps + behind; t++) {
+        if (t < steps) {
+            LV_TRY(decode_step(d, t));
+            LV_TRY(send(d, t));
+        }
+        if (t >= behind) LV_TRY(hand_on(d, t - behind, sink));
     }
     return LVSA_OK;
 }
@@ -244,15 +263,14 @@ lvsa_status lv_vae_measure(size_t *bytes, lv_vae *vae, int64_t height, int64_t w
     return s;
 }
 
-static lvsa_status allocate(decoding *d)
+static lvsa_status allocate(decoding *d, bool values)
 {
     lv_device *device = d->vae->device;
-    const size_t count = (size_t)lv_tensor_row(d->picture);
     LV_TRY(device->allocate(device, &d->memory, lay_out(d, NULL)));
     lay_out(d, d->memory);
-    d->values = lv_zalloc_array(count, sizeof *d->values);
-    d->rgb = lv_zalloc(count);
-    if (!d->values || !d->rgb)
+    if (values) d->values = lv_zalloc_array((size_t)lv_tensor_row(d->picture), sizeof *d->values);
+    if (!device->fetch) d->host = lv_zalloc(lv_pixels_bytes(lv_tensor_count(d->picture)));
+    if ((values && !d->values) || (!device->fetch && !d->host))
         return lv_fail(LVSA_ERR_MEMORY, "a frame of %lld x %lld pixels doesn't fit in memory",
                        (long long)d->picture.shape[2], (long long)d->picture.shape[1]);
     LV_TRY(lv_exec_begin(&d->e));
@@ -272,15 +290,12 @@ lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
     decoding d;
     lvsa_status s = measure(&d, vae, z.shape[2], z.shape[3], tiling);
     d.z = z;
-    if (s == LVSA_OK) s = allocate(&d);
-    for (int64_t t = 0; s == LVSA_OK && t < z.shape[1]; t++) {
-        s = decode_step(&d, t);
-        if (s == LVSA_OK) s = hand_on(&d, t, sink);
-    }
+    if (s == LVSA_OK) s = allocate(&d, sink->values);
+    if (s == LVSA_OK) s = decode_all(&d, sink);
     lv_exec_end(&d.e);
     if (d.memory) vae->device->release(vae->device, d.memory);
     lv_free(d.values);
-    lv_free(d.rgb);
+    lv_free(d.host);
     lv_free(d.tiles);
     return s;
 }

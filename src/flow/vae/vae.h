@@ -19,21 +19,22 @@ typedef struct lv_vae lv_vae;
 typedef struct lv_frame {
     int64_t index; /* from 0 */
     int64_t height, width;
-    const float *values; /* [height, width, 3], -1 .. 1 */
-    const uint8_t *rgb;  /* the same, 0 .. 255          */
+    const uint8_t *rgb;  /* [height, width, 3], 0 .. 255                         */
+    const float *values; /* the same, -1 .. 1, for a sink that wants it, or NULL */
 } lv_frame;
 
 /* Whatever isn't LVSA_OK ends the decoding, which returns it. */
 typedef struct lv_frame_sink {
     lvsa_status (*call)(void *user, const lv_frame *frame);
     void *user;
+    bool values; /* wants the numbers too */
 } lv_frame_sink;
 
 /* Pictures larger than a tile are decoded in overlapping squares of `size` latents, one every
  * `stride`, blended where they overlap. That changes the picture a little (diffusers'
  * enable_tiling() gives the same one) and needs less scratch, but every tile remembers its own
  * past: (size / stride)^2 of what the picture's is. Wan 2.1 at 480 x 832 in tiles of 32, one every
- * 24, takes 6.5 GB instead of 4.8. size 0: no tiles. */
+ * 24, takes 7.0 GB instead of 4.9. size 0: no tiles. */
 typedef struct lv_vae_tiling {
     int64_t size, stride;
 } lv_vae_tiling;

@@ -22,11 +22,22 @@
 #include "flow/vae/vae.h"
 #include "flow/vae/wan_config.h"
 
-enum { PAST = 2 /* frames that a causal conv remembers */ };
+enum { PAST = 2 /* frames that a causal conv remembers */, RINGS = 4 * LV_VAE_LEVELS };
+
+/* The last inputs of the n causal convs that take frames of one size. Each takes one for every frame
+ * of its level, always in the same order, so the inputs follow each other in one ring of 2n + 1
+ * frames: input s goes into slot s mod (2n + 1), where input s - 2n - 1 was, which nobody needs. The
+ * two inputs before it of the same conv are s - n and s - 2n. So a conv's input is written where it
+ * will be remembered, and no frame is ever copied. */
+typedef struct ring {
+    int64_t width, scale; /* channels; the picture's height and width in latents' */
+    int64_t convs;        /* n                                                    */
+    int64_t start;        /* where it lies, in numbers a latent point             */
+} ring;
 
 typedef struct conv {
-    lv_param weight, bias; /* [O, I, kt, ky, kx], [O]                              */
-    int64_t past;          /* where its last inputs lie, in numbers a latent point */
+    lv_param weight, bias; /* [O, I, kt, ky, kx], [O]            */
+    int ring, place;       /* of a causal one, and which of its n */
 } conv;
 
 /* in and out widths I and O */
@@ -56,6 +67,8 @@ typedef struct wan {
     int64_t width;      /* of the mid block                                 */
     int64_t res_blocks; /* of a level                                       */
     int64_t past;       /* numbers to remember, a latent point              */
+    ring ring[RINGS];
+    int rings;
     int levels;
     lv_weights *weights;
     lv_params *params;
@@ -133,19 +146,33 @@ static lvsa_status load_group(wan *m, void *to, const lv_weight_spec *specs, siz
     return lv_params_load(m->params, m->weights, &g, m->base.device->dtype);
 }
 
-/* Gives a causal conv room for its last inputs; the picture is `scale` times as large as the
- * latents. */
-static void remember(wan *m, conv *c, int64_t width, int64_t scale)
+/* Gives a causal conv its place in a ring. A level's first frame skips its time_conv, which so has a
+ * ring of its own: its inputs are counted otherwise than the level's. Nobody else finds it, as the
+ * ring of the level's last conv, of the same size, comes first. */
+static void remember(wan *m, conv *c, int64_t width, int64_t scale, bool alone)
 {
-    c->past = m->past;
-    m->past += PAST * width * scale * scale;
+    c->ring = alone ? m->rings : 0;
+    while (c->ring < m->rings &&
+           (m->ring[c->ring].width != width || m->ring[c->ring].scale != scale))
+        c->ring++;
+    if (c->ring == m->rings) m->ring[m->rings++] = (ring){.width = width, .scale = scale};
+    c->place = (int)m->ring[c->ring].convs++;
+}
+
+/* Once all are known. */
+static void place_rings(wan *m)
+{
+    for (ring *r = m->ring; r < m->ring + m->rings; r++) {
+        r->start = m->past;
+        m->past += (PAST * r->convs + 1) * r->width * r->scale * r->scale;
+    }
 }
 
 static lvsa_status load_res(wan *m, res *r, const char *prefix, int64_t in, int64_t out,
                             int64_t scale)
 {
-    remember(m, &r->conv1, in, scale);
-    remember(m, &r->conv2, out, scale);
+    remember(m, &r->conv1, in, scale, false);
+    remember(m, &r->conv2, out, scale, false);
     LV_TRY(load_group(m, r, SPECS(res_specs), prefix, in, out));
     return in == out ? LVSA_OK : load_group(m, r, SPECS(shortcut_specs), prefix, in, out);
 }
@@ -161,7 +188,7 @@ static lvsa_status load_level(wan *m, int index, int64_t scale)
     }
     snprintf(prefix, sizeof prefix, "decoder.up_blocks.%d.upsamplers.0.", index);
     if (l->doubles) {
-        remember(m, &l->time_conv, l->out, scale);
+        remember(m, &l->time_conv, l->out, scale, true);
         LV_TRY(load_group(m, l, SPECS(time_conv_specs), prefix, l->out, l->out));
     }
     return l->grows ? load_group(m, l, SPECS(resample_specs), prefix, l->out / 2, l->out) : LVSA_OK;
@@ -171,7 +198,7 @@ static lvsa_status load(wan *m)
 {
     const level *last = &m->level[m->levels - 1];
     int64_t scale = 1;
-    remember(m, &m->conv_in, m->base.channels, scale);
+    remember(m, &m->conv_in, m->base.channels, scale, false);
     LV_TRY(load_group(m, m, SPECS(in_specs), "", m->base.channels, m->width));
     LV_TRY(load_res(m, &m->mid[0], "decoder.mid_block.resnets.0.", m->width, m->width, scale));
     LV_TRY(load_group(m, &m->attention, SPECS(attention_specs), "decoder.mid_block.attentions.0.",
@@ -181,7 +208,8 @@ static lvsa_status load(wan *m)
         LV_TRY(load_level(m, i, scale));
         if (m->level[i].grows) scale *= 2;
     }
-    remember(m, &m->conv_out, last->out, scale);
+    remember(m, &m->conv_out, last->out, scale, false);
+    place_rings(m);
     LV_TRY(load_group(m, m, SPECS(out_specs), "", last->out, 3));
     m->base.unknown = lv_weights_count_unknown(&m->base.unknown_name, m->weights, unused);
     return LVSA_OK;
@@ -286,34 +314,34 @@ static lvsa_status probe(const pass *p, const char *stage, int index, lv_tensor 
                                                  : LVSA_OK;
 }
 
-/* out = conv of in [3, y, x, c], whose last frame is frame `number` of this conv: the two before
- * it are put in, and it takes the older one's place. */
-static lvsa_status causal(const pass *p, lv_tensor out, lv_tensor in, const conv *c, int64_t number)
+/* The input of a causal conv for frame `number` of its level, `back` frames ago: [1, y, x, c], where
+ * it is remembered. */
+static lv_tensor input(const pass *p, const conv *c, int64_t number, int64_t back)
 {
-    lv_tensor past = in;
-    past.shape[0] = PAST;
+    const ring *r = &p->m->ring[c->ring];
+    const int64_t slots = PAST * r->convs + 1, height = p->step->latent.shape[1] * r->scale,
+                  width = p->step->latent.shape[2] * r->scale;
+    const int64_t slot = ((number - back) * r->convs + c->place + slots) % slots;
+    const int64_t at = (r->start + slot * r->width * r->scale * r->scale) * p->points;
+    lv_tensor t = lv_tensor_view(NULL, p->e->dtype, 4, LV_SHAPE(1, height, width, r->width));
     if (!p->e->arena.measuring)
-        past.data =
-            (char *)p->step->past.data + (size_t)(c->past * p->points) * lv_dtype_bytes(past.dtype);
-    const lv_tensor older = lv_tensor_rows(past, number % PAST, 1);
-    const lv_tensor newer = lv_tensor_rows(past, (number + 1) % PAST, 1);
-    LV_TRY(lv_op_copy(p->e, lv_tensor_rows(in, 0, 1), older));
-    LV_TRY(lv_op_copy(p->e, lv_tensor_rows(in, 1, 1), newer));
-    LV_TRY(lv_op_copy(p->e, older, lv_tensor_rows(in, 2, 1)));
-    return lv_op_conv(p->e, out, in, c->weight.t, c->bias.t);
+        t.data = (char *)p->step->past.data + (size_t)at * lv_dtype_bytes(t.dtype);
+    return t;
 }
 
-/* out = causal conv of silu(norm(x)). */
-static lvsa_status norm_conv(const pass *p, lv_tensor out, lv_tensor x, const lv_param *norm,
-                             const conv *c, int64_t number)
+/* out = causal conv of its input for this frame, which has been written; out += where `add`. */
+static lvsa_status causal(const pass *p, lv_tensor out, const conv *c, int64_t number, bool add)
 {
-    const size_t mark = lv_arena_mark(&p->e->arena);
-    lv_tensor in;
-    LV_TRY(take_like(&in, p, x, 1 + PAST, x.shape[3]));
-    LV_TRY(lv_op_channel_norm(p->e, lv_tensor_rows(in, PAST, 1), x, norm->t, LV_SILU));
-    LV_TRY(causal(p, out, in, c, number));
-    lv_arena_release(&p->e->arena, mark);
-    return LVSA_OK;
+    const lv_tensor in[] = {input(p, c, number, 2), input(p, c, number, 1), input(p, c, number, 0)};
+    return lv_op_conv(p->e, out, in, c->weight.t, c->bias.t, add);
+}
+
+/* out = causal conv of silu(norm(x)), or out += . */
+static lvsa_status norm_conv(const pass *p, lv_tensor out, lv_tensor x, const lv_param *norm,
+                             const conv *c, int64_t number, bool add)
+{
+    LV_TRY(lv_op_channel_norm(p->e, input(p, c, number, 0), x, norm->t, LV_SILU));
+    return causal(p, out, c, number, add);
 }
 
 /* y = res(x); y is x where the width stays. */
@@ -322,11 +350,10 @@ static lvsa_status run_res(const pass *p, lv_tensor y, lv_tensor x, const res *r
     const size_t mark = lv_arena_mark(&p->e->arena);
     lv_tensor h;
     LV_TRY(take_like(&h, p, y, 1, y.shape[3]));
-    LV_TRY(norm_conv(p, h, x, &r->norm1, &r->conv1, number));
-    LV_TRY(norm_conv(p, h, h, &r->norm2, &r->conv2, number));
+    LV_TRY(norm_conv(p, h, x, &r->norm1, &r->conv1, number, false));
     if (r->shortcut.weight.t.rank)
-        LV_TRY(lv_op_conv(p->e, y, x, r->shortcut.weight.t, r->shortcut.bias.t));
-    LV_TRY(lv_op_add(p->e, y, y, h));
+        LV_TRY(lv_op_conv(p->e, y, &x, r->shortcut.weight.t, r->shortcut.bias.t, false));
+    LV_TRY(norm_conv(p, y, h, &r->norm2, &r->conv2, number, true));
     lv_arena_release(&p->e->arena, mark);
     return LVSA_OK;
 }
@@ -339,7 +366,7 @@ static lvsa_status run_attention(const pass *p, lv_tensor x)
     const int64_t width = x.shape[3], points = x.shape[1] * x.shape[2];
     const lv_tensor rows = lv_tensor_matrix(x, points, width), none = {0};
     const size_t mark = lv_arena_mark(&p->e->arena);
-    lv_tensor n, part[3], out;
+    lv_tensor n, part[3];
     LV_TRY(lv_take(&n, p->e, p->e->dtype, 2, LV_SHAPE(points, width)));
     LV_TRY(lv_op_channel_norm(p->e, n, rows, a->norm.t, LV_LINEAR));
     for (int i = 0; i < 3; i++) {
@@ -348,23 +375,8 @@ static lvsa_status run_attention(const pass *p, lv_tensor x)
         LV_TRY(lv_op_linear(p->e, part[i], n, lv_tensor_rows(weight, i * width, width),
                             lv_tensor_rows(a->qkv_bias.t, i * width, width), LV_LINEAR));
     }
-    out = n;
-    const lvsa_strides s = {.batch = points * width, .token = width, .head = width};
-    lvsa_attention call = {.batch = 1,
-                           .queries = points,
-                           .heads = 1,
-                           .kv_heads = 1,
-                           .head_dim = width,
-                           .q = part[0].data,
-                           .q_strides = s,
-                           .out = out.data,
-                           .out_strides = s,
-                           .sources = 1,
-                           .backend = LVSA_BACKEND_NATIVE};
-    call.source[0] = (lvsa_source){
-        .k = part[1].data, .v = part[2].data, .k_strides = s, .v_strides = s, .tokens = points};
-    LV_TRY(lv_op_attention(p->e, &call));
-    LV_TRY(lv_op_linear_add(p->e, rows, out, lv_tensor_matrix(a->project.t, width, width),
+    LV_TRY(lv_op_attention_picture(p->e, n, part[0], part[1], part[2]));
+    LV_TRY(lv_op_linear_add(p->e, rows, n, lv_tensor_matrix(a->project.t, width, width),
                             a->project_bias.t, none));
     lv_arena_release(&p->e->arena, mark);
     return LVSA_OK;
@@ -372,13 +384,8 @@ static lvsa_status run_attention(const pass *p, lv_tensor x)
 
 static lvsa_status run_out(const pass *p, lv_tensor x, int64_t number)
 {
-    const size_t mark = lv_arena_mark(&p->e->arena);
-    lv_tensor pixels;
-    LV_TRY(take_like(&pixels, p, x, 1, 3));
-    LV_TRY(norm_conv(p, pixels, x, &p->m->norm_out, &p->m->conv_out, number));
-    LV_TRY(lv_op_copy(p->e, lv_tensor_rows(p->step->frames, number - p->first, 1), pixels));
-    lv_arena_release(&p->e->arena, mark);
-    return LVSA_OK;
+    return norm_conv(p, lv_tensor_rows(p->step->frames, number - p->first, 1), x, &p->m->norm_out,
+                     &p->m->conv_out, number, false);
 }
 
 static lvsa_status run_level(const pass *p, int index, lv_tensor x, int64_t number);
@@ -393,7 +400,7 @@ static lvsa_status run_resample(const pass *p, int index, lv_tensor x, int64_t n
     const size_t mark = lv_arena_mark(&p->e->arena);
     LV_TRY(lv_take(&large, p->e, p->e->dtype, 4, LV_SHAPE(1, height, width, l->out)));
     LV_TRY(lv_op_upsample(p->e, large, x));
-    LV_TRY(lv_op_conv(p->e, y, large, l->resample.weight.t, l->resample.bias.t));
+    LV_TRY(lv_op_conv(p->e, y, &large, l->resample.weight.t, l->resample.bias.t, false));
     lv_arena_release(&p->e->arena, mark);
     LV_TRY(probe(p, "up", index, y));
     return run_level(p, index + 1, y, number);
@@ -403,13 +410,12 @@ static lvsa_status run_resample(const pass *p, int index, lv_tensor x, int64_t n
 static lvsa_status run_time_conv(const pass *p, int index, lv_tensor x, int64_t number)
 {
     const level *l = &p->m->level[index];
-    lv_tensor frames, in, halves;
+    lv_tensor frames, halves;
     LV_TRY(take_like(&frames, p, x, 2, l->out));
     const size_t mark = lv_arena_mark(&p->e->arena);
-    LV_TRY(take_like(&in, p, x, 1 + PAST, l->out));
     LV_TRY(take_like(&halves, p, x, 1, 2 * l->out));
-    LV_TRY(lv_op_copy(p->e, lv_tensor_rows(in, PAST, 1), x));
-    LV_TRY(causal(p, halves, in, &l->time_conv, number));
+    LV_TRY(lv_op_copy(p->e, input(p, &l->time_conv, number, 0), x));
+    LV_TRY(causal(p, halves, &l->time_conv, number, false));
     LV_TRY(lv_op_split_frames(p->e, frames, halves));
     for (int i = 0; i < 2; i++) {
         lv_arena_release(&p->e->arena, mark);
@@ -447,15 +453,12 @@ static lvsa_status wan_step(lv_vae *vae, lv_exec *e, const lv_vae_step *step)
                     .step = step,
                     .points = height * width,
                     .first = t ? 1 + vae->temporal * (t - 1) : 0};
-    lv_tensor x, in;
+    const lv_tensor in = input(&p, &m->conv_in, t, 0);
+    lv_tensor x;
     LV_TRY(take_like(&x, &p, step->latent, 1, m->width));
-    const size_t mark = lv_arena_mark(&e->arena);
-    LV_TRY(take_like(&in, &p, step->latent, 1 + PAST, vae->channels));
-    const lv_tensor last = lv_tensor_rows(in, PAST, 1);
-    LV_TRY(lv_op_conv(e, last, step->latent, m->post_quant.weight.t, m->post_quant.bias.t));
-    LV_TRY(probe(&p, "post_quant", 0, last));
-    LV_TRY(causal(&p, x, in, &m->conv_in, t));
-    lv_arena_release(&e->arena, mark);
+    LV_TRY(lv_op_conv(e, in, &step->latent, m->post_quant.weight.t, m->post_quant.bias.t, false));
+    LV_TRY(probe(&p, "post_quant", 0, in));
+    LV_TRY(causal(&p, x, &m->conv_in, t, false));
     LV_TRY(probe(&p, "conv_in", 0, x));
     LV_TRY(run_res(&p, x, x, &m->mid[0], t));
     LV_TRY(run_attention(&p, x));

@@ -20,7 +20,7 @@ static int64_t inner_size(lv_tensor w) { return w.shape[1] * w.shape[2] * w.shap
 
 size_t lv_cpu_conv_scratch(lv_exec *e, lv_tensor out, lv_tensor w)
 {
-    const int64_t points = out.shape[0] * out.shape[1] * out.shape[2], inner = inner_size(w);
+    const int64_t points = out.shape[1] * out.shape[2], inner = inner_size(w);
     (void)e;
     if (inner == w.shape[4]) return 0;
     return (size_t)(rows_at_once(points, inner) * inner) * sizeof(float);
@@ -41,29 +41,28 @@ static void gather_line(float *to, const float *line, int64_t x, int64_t kx, int
 }
 
 /* The values under the kernel at one point of the output. */
-static void gather_point(float *to, lv_tensor in, lv_tensor w, int64_t point)
+static void gather_point(float *to, const lv_tensor *in, lv_tensor w, int64_t point)
 {
-    const int64_t height = in.shape[1], width = in.shape[2], channels = in.shape[3];
+    const int64_t height = in->shape[1], width = in->shape[2], channels = in->shape[3];
     const int64_t kt = w.shape[1], ky = w.shape[2], kx = w.shape[3];
-    const int64_t x = point % width, y = point / width % height, f = point / (width * height);
+    const int64_t x = point % width, y = point / width;
     for (int64_t t = 0; t < kt; t++)
         for (int64_t j = 0; j < ky; j++, to += kx * channels) {
             const int64_t row = y + j - ky / 2;
-            const float *line =
-                (const float *)in.data + ((f + t) * height + row) * width * channels;
+            const float *line = (const float *)in[t].data + row * width * channels;
             if (row < 0 || row >= height) memset(to, 0, (size_t)(kx * channels) * sizeof *to);
             else gather_line(to, line, x, kx, width, channels);
         }
 }
 
-lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b,
-                        void *scratch)
+lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                        bool add, void *scratch)
 {
-    const int64_t points = out.shape[0] * out.shape[1] * out.shape[2], outputs = w.shape[0];
+    const int64_t points = out.shape[1] * out.shape[2], outputs = w.shape[0];
     const int64_t inner = inner_size(w), step = rows_at_once(points, inner);
-    const lv_epilogue end = {.bias = b};
+    const lv_epilogue end = {.bias = b, .add = add};
     if (inner == w.shape[4])
-        return lv_cpu_matmul(e, out.data, in.data, w.data, points, outputs, inner, &end);
+        return lv_cpu_matmul(e, out.data, in->data, w.data, points, outputs, inner, &end);
 
     for (int64_t first = 0; first < points; first += step) {
         const int64_t rows = points - first < step ? points - first : step;

@@ -115,6 +115,7 @@ const lv_ops lv_cpu_ops = {
     .split_frames = lv_cpu_split_frames,
     .take_frame = lv_cpu_take_frame,
     .blend = lv_cpu_blend,
+    .pixels = lv_cpu_pixels,
     .copy = lv_cpu_copy,
     .zero = lv_cpu_zero,
 };

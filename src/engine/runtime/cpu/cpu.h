@@ -36,8 +36,8 @@ void lv_cpu_matmul_free(void *state);
 
 /* conv.c: lv_op_conv() as products. */
 size_t lv_cpu_conv_scratch(lv_exec *e, lv_tensor out, lv_tensor w);
-lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, lv_tensor in, lv_tensor w, lv_tensor b,
-                        void *scratch);
+lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                        bool add, void *scratch);
 
 typedef struct lv_cpu_device {
     lv_device base;

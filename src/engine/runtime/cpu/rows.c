@@ -200,6 +200,33 @@ lvsa_status lv_cpu_combine(lv_exec *e, lv_tensor out, int terms, const float *fa
     return LVSA_OK;
 }
 
+/* How many of the numbers are none. */
+LV_CPU_CLONES
+static uint32_t pixels_piece(uint8_t *rgb, float *values, int64_t count)
+{
+    uint32_t nans = 0;
+    for (int64_t i = 0; i < count; i++) {
+        float v = values[i];
+        nans += v != v;
+        v = v > -1.0f ? v : -1.0f;
+        v = v < 1.0f ? v : 1.0f;
+        values[i] = v;
+        rgb[i] = (uint8_t)((v * 0.5f + 0.5f) * 255.0f);
+    }
+    return nans;
+}
+
+lvsa_status lv_cpu_pixels(lv_exec *e, void *rgb, lv_tensor frames)
+{
+    const int64_t count = lv_tensor_count(frames);
+    uint32_t nans = 0;
+    (void)e;
+    for (int64_t at = 0; at < count; at += PIECE)
+        nans += pixels_piece((uint8_t *)rgb + at, f32(frames) + at, piece_size(count, at));
+    memcpy((uint8_t *)rgb + lv_pixels_bytes(count) - sizeof nans, &nans, sizeof nans);
+    return LVSA_OK;
+}
+
 lvsa_status lv_cpu_copy(lv_exec *e, lv_tensor out, lv_tensor x)
 {
     (void)e;
