@@ -18,11 +18,18 @@ static bool is(const char *what)
     return asked && strcmp(asked, what) == 0;
 }
 
-static const char *get_gpu(lv_cuda_gpu *out)
+static const char *get_gpu(lv_cuda_gpu *out, int index)
 {
+    (void)index;
     *out = (lv_cuda_gpu){"Fake H100", 9, 0, 13000, (int64_t)80 << 30};
-    if (is("old")) *out = (lv_cuda_gpu){"Fake A100", 8, 0, 13000, (int64_t)80 << 30};
+    if (is("old")) *out = (lv_cuda_gpu){"Fake V100", 7, 0, 13000, (int64_t)80 << 30};
     return is("driver") ? "no NVIDIA driver is installed" : NULL;
+}
+
+static const char *get_capability(int *out)
+{
+    *out = 90;
+    return NULL;
 }
 
 static const char *allocate(void **out, size_t bytes)
@@ -150,7 +157,9 @@ const lv_cuda_table *lv_cuda_module_table(void)
 {
     static lv_cuda_table table = {.size = sizeof table,
                                   .attention_size = sizeof(lvsa_attention),
+                                  .ops_size = sizeof(lv_cuda_ops),
                                   .get_gpu = get_gpu,
+                                  .get_capability = get_capability,
                                   .allocate = allocate,
                                   .release = release,
                                   .copy = copy,

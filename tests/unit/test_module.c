@@ -57,7 +57,7 @@ static void no_good_module(void **state)
     free(kept);
     static const char *const faults[][2] = {{"abi", "of another build (ABI 77"},
                                             {"driver", "no NVIDIA driver is installed; use"},
-                                            {"old", "Fake A100 is sm_80"}};
+                                            {"old", "Fake V100 is sm_70"}};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         setenv("FAKE_CUDA", faults[i][0], 1);
         refuse(good_call(), LVSA_ERR_UNSUPPORTED, faults[i][1]);

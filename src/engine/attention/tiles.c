@@ -10,8 +10,8 @@ struct lvsa_tiles {
     void *table;      /* device memory; NULL on the CPU, whose kernels walk the runs */
 };
 
-/* A number for all that tiles depend on. Runs are hashed as they lie: some 2 us for 81 frames. */
-static uint64_t fingerprint(const lvsa_attention *c)
+/* Runs are hashed as they lie: some 2 us for 81 frames. */
+uint64_t lv_tiles_fingerprint(const lvsa_attention *c)
 {
     const uint64_t prime = 0x9e3779b97f4a7c15u;
     uint64_t h = (uint64_t)c->queries;
@@ -52,7 +52,7 @@ lvsa_status lvsa_tiles_create(lvsa_tiles **out, const lvsa_attention *call)
     lvsa_tiles *t = lv_zalloc(sizeof *t);
     if (!t) return lv_fail(LVSA_ERR_MEMORY, "tiles: %zu bytes don't fit in memory", sizeof *t);
     t->device = call->device;
-    t->pattern = fingerprint(call);
+    t->pattern = lv_tiles_fingerprint(call);
     lvsa_status s = LVSA_OK;
     if (kernel->needs_tiles) s = lv_tile_table_make(&table, call);
     if (s == LVSA_OK && kernel->needs_tiles) s = upload(t, &table);
@@ -79,7 +79,7 @@ lvsa_status lv_tiles_check(const lvsa_attention *call, const lv_attn_kernel *ker
                        "tiles is NULL: %s needs them, made with lvsa_tiles_create()", kernel->name);
     if (t->device != call->device)
         return lv_fail(LVSA_ERR_ARGUMENT, "the tiles are of another device than the call");
-    if (t->pattern != fingerprint(call))
+    if (t->pattern != lv_tiles_fingerprint(call))
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "the tiles were made for other runs, rows or queries than the call has: "
                        "make some for each rotation of a plan");

@@ -3,14 +3,13 @@
 
 #include "base/mem.h"
 #include "engine/runtime/cpu/cpu.h"
+#include "engine/runtime/cuda/cuda.h"
 
 lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads)
 {
     *out = NULL;
-    if (kind != LVSA_DEVICE_CPU)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "device cuda: models run on the CPU only in this version; use device cpu");
-    return lv_cpu_device_open(out, threads);
+    return kind == LVSA_DEVICE_CPU ? lv_cpu_device_open(out, threads)
+                                   : lv_cuda_device_open(out, 0);
 }
 
 void lv_device_close(lv_device **device)
@@ -45,6 +44,7 @@ lvsa_status lv_device_open_dry(lv_device **out, lvsa_device kind, int threads)
     d->dry = true;
     d->allocate = count, d->release = forget;
     d->upload = d->download = copy_nothing;
+    d->upload_as = NULL, d->find_tiles = NULL;
     return LVSA_OK;
 }
 

@@ -20,7 +20,7 @@ static lvsa_status get_cuda_info(lvsa_device_info *out)
     const lv_cuda_table *cuda;
     lv_cuda_gpu gpu;
     LV_TRY(lv_cuda_get_table(&cuda));
-    LV_TRY(lv_cuda_check(cuda->get_gpu(&gpu), "asking the GPU"));
+    LV_TRY(lv_cuda_check(cuda->get_gpu(&gpu, -1), "asking the GPU"));
     snprintf(out->name, sizeof out->name, "%s, sm_%d%d, driver for CUDA %d.%d", gpu.name, gpu.major,
              gpu.minor, gpu.driver / 1000, gpu.driver % 1000 / 10);
     out->memory = gpu.memory;

@@ -94,18 +94,21 @@ lvsa_status lv_op_norm_rope(lv_exec *e, lv_tensor x, lv_tensor weight, float eps
 
 lvsa_status lv_op_attention(lv_exec *e, lvsa_attention *call)
 {
-    static const char placeholder; /* measuring: sizes are checked, nothing is read */
+    static const _Alignas(64) char placeholder; /* measuring: sizes are checked, nothing is read */
     size_t mark = lv_arena_mark(&e->arena);
     call->size = sizeof *call;
     call->dtype = e->dtype;
     call->device = e->device->kind;
     call->threads = e->device->threads;
+    call->stream = e->device->stream;
     lvsa_attention checked = *call;
     if (e->arena.measuring) {
         checked.q = checked.out = (void *)(uintptr_t)&placeholder;
         for (int i = 0; i < checked.sources; i++)
             checked.source[i].k = checked.source[i].v = &placeholder;
     }
+    if (e->device->find_tiles)
+        LV_TRY(e->device->find_tiles(e->device, &call->tiles, &checked));
     LV_TRY(lvsa_attention_workspace(&call->workspace_size, &checked));
     LV_TRY(lv_arena_take(&call->workspace, &e->arena, call->workspace_size));
     lvsa_status s = e->arena.measuring ? LVSA_OK : lvsa_attention_run(call);

@@ -109,6 +109,8 @@ static lvsa_status upload(lv_params *p, lv_param *param, lvsa_dtype dtype)
     LV_TRY(allocate(&param->t.data, p, bytes));
     if (p->device->dry) return LVSA_OK;
     if (as_it_is) return p->device->upload(p->device, param->t.data, w->data, bytes);
+    if (p->device->upload_as && param->t.rank != 5)
+        return p->device->upload_as(p->device, param->t, w->data, w->dtype);
 
     float *wide = lv_zalloc_array(w->count, 2 * sizeof *wide);
     if (!wide) return lv_fail(LVSA_ERR_MEMORY, "converting %zu weights: no memory", w->count);

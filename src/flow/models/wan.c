@@ -13,7 +13,8 @@
  * (models/transformers/transformer_wan.py); docs/MODEL-wan.md has the whole.
  *
  * Memory: x, q, k, v and the attention's output are the only [S, E] buffers; everything else goes
- * over ROWS tokens at a time. The text's keys and values are computed once for a prompt. */
+ * over as many tokens at a time as the device likes. The text's keys and values are computed once
+ * for a prompt. */
 #include <math.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@
 #include "engine/runtime/rope.h"
 #include "flow/models/model.h"
 
-enum { ROWS = 1024, TIME_WIDTH = 256, TEXT_ROWS = 512 };
+enum { TIME_WIDTH = 256, TEXT_ROWS = 512 };
 
 /* Queries, keys and values of one attention, and its output. */
 typedef struct attention {
@@ -403,10 +404,16 @@ static lvsa_strides strides(const wan *m, int64_t rows)
     return (lvsa_strides){.batch = rows * m->width, .token = m->width, .head = m->base.head_dim};
 }
 
-/* Calls body(first, count) for all tokens, ROWS at a time; what it takes is released. */
+static int64_t rows_from(const pass *p, int64_t first)
+{
+    const int64_t left = p->tokens - first, most = p->e->device->rows;
+    return left < most ? left : most;
+}
+
+/* The statement that follows, for all tokens: rows first .. first + count - 1 at a time. */
 #define FOR_ROWS(p, first, count)                                                                  \
-    for (int64_t first = 0, count; first < (p)->tokens; first += ROWS)                             \
-        if ((count = (p)->tokens - first < ROWS ? (p)->tokens - first : ROWS), 1)
+    for (int64_t first = 0, count = rows_from(p, 0); first < (p)->tokens;                          \
+         first += count, count = rows_from(p, first))
 
 static lvsa_status self_attention(const pass *p, const block *b)
 {

@@ -115,9 +115,16 @@ static lvsa_status check_sizes(const lvsa_attention *c)
 lvsa_status lv_attn_choose_cuda(const lv_attn_kernel **out, const lvsa_attention *call)
 {
     const lv_cuda_table *cuda;
+    int capability;
     LV_TRY(check_sizes(call));
     LV_TRY(check_tensors(call));
     LV_TRY(lv_cuda_get_table(&cuda));
+    LV_TRY(lv_cuda_check(cuda->get_capability(&capability), "asking the GPU"));
+    if (capability != 90) /* sm_90a code runs on nothing newer either */
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "device cuda: the GPU is sm_%d, the attention is for sm_90 (H100, H200); "
+                       "use device cpu",
+                       capability);
     *out = call->dtype == LVSA_BF16 ? &attn_bf16_sm90 : &attn_f16_sm90;
     return LVSA_OK;
 }

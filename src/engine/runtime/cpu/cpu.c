@@ -15,6 +15,9 @@
 /* A thread is worth some ten microseconds of work. */
 enum { WORK_A_THREAD = 1 << 16 };
 
+/* Enough rows for the products to run at full speed, few enough for caches and memory. */
+enum { ROWS = 1024 };
+
 int lv_cpu_threads(const lv_exec *e, int64_t work)
 {
 #ifdef LVSA_HAVE_OPENMP
@@ -159,6 +162,7 @@ lvsa_status lv_cpu_device_open(lv_device **out, int threads)
                             .dtype = LVSA_F32,
                             .ops = &lv_cpu_ops,
                             .threads = threads,
+                            .rows = ROWS,
                             .allocate = allocate,
                             .release = release,
                             .upload = copy,

@@ -13,19 +13,18 @@ static const lv_cuda_table *loaded; /* stays so until the process ends */
 static lvsa_status check_table(const lv_cuda_table *t)
 {
     if (t->abi != LV_CUDA_ABI || t->size != sizeof *t ||
-        t->attention_size != sizeof(lvsa_attention))
+        t->attention_size != sizeof(lvsa_attention) || t->ops_size != sizeof(lv_cuda_ops))
         return lv_fail(LVSA_ERR_UNSUPPORTED,
                        "device cuda: the module found is of another build (ABI %u, %u bytes; ABI "
                        "%d, %zu bytes are wanted): install the library and the module of one build",
                        t->abi, t->size, LV_CUDA_ABI, sizeof *t);
     lv_cuda_gpu gpu;
-    const char *failure = t->get_gpu(&gpu);
+    const char *failure = t->get_gpu(&gpu, -1);
     if (failure) return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: %s; use device cpu", failure);
-    /* sm_90a code runs on nothing newer either. */
-    if (gpu.major != 9 || gpu.minor != 0)
+    if (gpu.major < 8)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "device cuda: %s is sm_%d%d, the module's code is for sm_90 (H100, H200); "
-                       "use device cpu",
+                       "device cuda: %s is sm_%d%d, the module's code is for sm_80 (A100) and "
+                       "newer; use device cpu",
                        gpu.name, gpu.major, gpu.minor);
     return LVSA_OK;
 }

@@ -9,14 +9,15 @@
 
 #include <lvsa/lvsa_attention.h>
 
+#include "engine/runtime/cuda/kernels.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Counts the changes of lv_cuda_table and of what its functions take. */
-enum { LV_CUDA_ABI = 1 };
+enum { LV_CUDA_ABI = 2 };
 
-/* The calling thread's current GPU. */
 typedef struct lv_cuda_gpu {
     char name[128];
     int major, minor; /* compute capability: 9, 0 is sm_90   */
@@ -26,11 +27,14 @@ typedef struct lv_cuda_gpu {
 
 /* What the module gives. Every function returns NULL, or a static text that says what failed. */
 typedef struct lv_cuda_table {
-    uint32_t abi;  /* LV_CUDA_ABI, sizeof(lv_cuda_table) and sizeof(lvsa_attention) as */
-    uint32_t size; /* the module was compiled with: all three have to be the library's */
-    uint32_t attention_size;
+    uint32_t abi;  /* LV_CUDA_ABI and the sizes of this table, lvsa_attention and lv_cuda_ops as */
+    uint32_t size; /* the module was compiled with: all four have to be the library's           */
+    uint32_t attention_size, ops_size;
 
-    const char *(*get_gpu)(lv_cuda_gpu *out);
+    const char *(*get_gpu)(lv_cuda_gpu *out, int index); /* -1: the thread's current one */
+
+    /* ---- the attention call, on the current GPU ---- */
+    const char *(*get_capability)(int *out); /* 90 is sm_90; quick                    */
     const char *(*allocate)(void **out, size_t bytes); /* 256-byte aligned             */
     const char *(*release)(void *memory);
     const char *(*copy)(void *to, const void *from, size_t bytes); /* any direction; waits */
@@ -39,6 +43,8 @@ typedef struct lv_cuda_table {
     /* `tiles`: in device memory, a lv_tile_table's blocks and right behind them its runs. */
     const char *(*attn_bf16_sm90)(const lvsa_attention *call, const void *tiles);
     const char *(*attn_f16_sm90)(const lvsa_attention *call, const void *tiles);
+
+    const lv_cuda_ops *ops; /* models; NULL: the module has the attention alone */
 } lv_cuda_table;
 
 /* What the module exports, and nothing else. */

@@ -1,0 +1,153 @@
+/* cuda.c: the device: memory, copies, tiles. */
+#include "engine/runtime/cuda/cuda.h"
+
+#include "base/mem.h"
+#include "engine/attention/tiles.h"
+
+/* Rows of a pass: with 1,536 columns, products of twelve waves of the largest tiles on a Hopper
+ * card; yet the feed-forward part's scratch is less than q, k and v of a long video. */
+enum { ROWS = 32768, MOST_TILES = 256 };
+
+static lvsa_status use(const lv_cuda_device *d)
+{
+    return lv_cuda_check(d->cuda->use(d->gpu), "choosing the GPU");
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static lvsa_status allocate(lv_device *device, void **out, size_t bytes)
+{
+    const double MIB = 1048576.0;
+    lv_cuda_device *d = (lv_cuda_device *)device;
+    size_t total = 0, available = 0;
+    LV_TRY(use(d));
+    const char *failure = d->cuda->allocate(d->gpu, out, bytes);
+    if (!failure) return LVSA_OK;
+    d->cuda->get_memory(d->gpu, &total, &available);
+    return lv_fail(
+        LVSA_ERR_MEMORY,
+        "device cuda: %.0f MiB more are wanted, %.0f of its %.0f MiB are left (%s): make "
+        "fewer or smaller frames, or use device cpu",
+        (double)bytes / MIB, (double)available / MIB, (double)total / MIB, failure);
+}
+
+static void release(lv_device *device, void *memory)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    if (!d->cuda->use(d->gpu)) d->cuda->release(d->gpu, memory);
+}
+
+static lvsa_status upload_as(lv_device *device, lv_tensor to, const void *from, lvsa_dtype type)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    LV_TRY(use(d));
+    return lv_cuda_check(d->cuda->upload(d->gpu, to, from, type), "copying to the device");
+}
+
+static lvsa_status download(lv_device *device, void *to, const void *from, size_t bytes)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    LV_TRY(use(d));
+    return lv_cuda_check(d->cuda->download(d->gpu, to, from, bytes), "copying from the device");
+}
+
+/* Bytes are moved as f32 and bf16 numbers of the same type are: unchanged. */
+static lvsa_status upload(lv_device *device, void *to, const void *from, size_t bytes)
+{
+    const bool words = bytes % 4 == 0;
+    const lvsa_dtype type = words ? LVSA_F32 : LVSA_BF16;
+    const int64_t count = (int64_t)(bytes / (words ? 4 : 2));
+    return upload_as(device, lv_tensor_view(to, type, 1, &count), from, type);
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
+static void free_tiles(lv_cuda_device *d)
+{
+    while (d->tile_count > 0) lvsa_tiles_free(&d->tiles[--d->tile_count].tiles);
+}
+
+static lvsa_status make_tiles(lvsa_tiles **out, lv_cuda_device *d, const lvsa_attention *call)
+{
+    *out = NULL;
+    if (d->tile_count == MOST_TILES) {
+        LV_TRY(lv_cuda_check(d->cuda->synchronize(d->gpu), "waiting"));
+        free_tiles(d);
+    }
+    if (d->tile_count == d->tile_capacity) {
+        size_t capacity = d->tile_capacity ? 2 * d->tile_capacity : 16;
+        lv_cuda_tiles *tiles = lv_grow_array(d->tiles, d->tile_capacity, capacity, sizeof *tiles);
+        if (!tiles) return lv_fail(LVSA_ERR_MEMORY, "%zu tables of tiles: no memory", capacity);
+        d->tiles = tiles, d->tile_capacity = capacity;
+    }
+    return lvsa_tiles_create(out, call);
+}
+
+/* A denoising loop comes by a few patterns again and again. */
+static lvsa_status find_tiles(lv_device *device, const lvsa_tiles **out, const lvsa_attention *call)
+{
+    lv_cuda_device *d = (lv_cuda_device *)device;
+    lvsa_tiles *made;
+    *out = NULL;
+    LV_TRY(use(d));
+    const uint64_t pattern = lv_tiles_fingerprint(call);
+    for (size_t i = 0; i < d->tile_count && !*out; i++)
+        if (d->tiles[i].pattern == pattern) *out = d->tiles[i].tiles;
+    if (*out) return LVSA_OK;
+    LV_TRY(make_tiles(&made, d, call));
+    d->tiles[d->tile_count++] = (lv_cuda_tiles){pattern, made};
+    *out = made;
+    return LVSA_OK;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void close_device(lv_device *device)
+{
+    lv_cuda_device *d = (lv_cuda_device *)device;
+    if (d->gpu) d->cuda->use(d->gpu);
+    free_tiles(d);
+    lv_free(d->tiles);
+    lv_cuda_free_plans(d);
+    if (d->gpu) d->cuda->close(d->gpu);
+    lv_free(d);
+}
+
+static lvsa_status open_gpu(lv_cuda_device *d, int index)
+{
+    size_t total, available;
+    LV_TRY(lv_cuda_check(d->cuda->open(&d->gpu, index), "opening the GPU"));
+    LV_TRY(lv_cuda_check(d->cuda->get_memory(d->gpu, &total, &available), "asking the GPU"));
+    d->base.stream = d->cuda->get_stream(d->gpu);
+    d->base.overhead = total - available;
+    return LVSA_OK;
+}
+
+lvsa_status lv_cuda_device_open(lv_device **out, int index)
+{
+    const lv_cuda_table *table;
+    *out = NULL;
+    LV_TRY(lv_cuda_get_table(&table));
+    if (!table->ops)
+        return lv_fail(
+            LVSA_ERR_UNSUPPORTED,
+            "device cuda: the module found has no operations for models; use device cpu");
+    lv_cuda_device *d = lv_zalloc(sizeof *d);
+    if (!d) return lv_fail(LVSA_ERR_MEMORY, "a device: %zu bytes don't fit in memory", sizeof *d);
+    d->cuda = table->ops;
+    d->base = (lv_device){.kind = LVSA_DEVICE_CUDA,
+                          .dtype = LVSA_BF16,
+                          .ops = &lv_cuda_ops_table,
+                          .rows = ROWS,
+                          .allocate = allocate,
+                          .release = release,
+                          .upload = upload,
+                          .upload_as = upload_as,
+                          .download = download,
+                          .find_tiles = find_tiles,
+                          .close = close_device};
+    lvsa_status s = open_gpu(d, index);
+    if (s != LVSA_OK) close_device(&d->base);
+    else *out = &d->base;
+    return s;
+}

@@ -1,0 +1,180 @@
+/* gpu.cu: a GPU in use: its stream, its memory and copies, and the table of what it computes. */
+#include "engine/runtime/cuda/gpu.cuh"
+
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+static const char *use(lv_cuda *gpu) { return lv_cuda_text(cudaSetDevice(gpu->index)); }
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static const char *make_stages(lv_cuda *gpu)
+{
+    for (lv_cuda_stage &s : gpu->stage) {
+        LV_CUDA_TRY(lv_cuda_text(cudaMallocHost(&s.host, kStageBytes)));
+        LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&s.device, kStageBytes)));
+        LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming)));
+    }
+    return nullptr;
+}
+
+static const char *make(lv_cuda *gpu)
+{
+    LV_CUDA_TRY(use(gpu));
+    LV_CUDA_TRY(lv_cuda_text(
+        cudaDeviceGetAttribute(&gpu->processors, cudaDevAttrMultiProcessorCount, gpu->index)));
+    LV_CUDA_TRY(lv_cuda_text(cudaStreamCreateWithFlags(&gpu->stream, cudaStreamNonBlocking)));
+    LV_CUDA_TRY(make_stages(gpu));
+    LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&gpu->workspace, kWorkspaceBytes)));
+    const cublasStatus_t s = cublasLtCreate(&gpu->blas);
+    return s == CUBLAS_STATUS_SUCCESS ? nullptr : cublasLtGetStatusString(s);
+}
+
+/* What is let go here has nobody left to tell. */
+static void close_gpu(lv_cuda *gpu)
+{
+    if (!gpu) return;
+    use(gpu);
+    if (gpu->stream) cudaStreamSynchronize(gpu->stream);
+    if (gpu->blas) cublasLtDestroy(gpu->blas);
+    cudaFree(gpu->workspace);
+    for (lv_cuda_stage &s : gpu->stage) {
+        if (s.done) cudaEventDestroy(s.done);
+        cudaFree(s.device);
+        cudaFreeHost(s.host);
+    }
+    if (gpu->stream) cudaStreamDestroy(gpu->stream);
+    delete gpu;
+}
+
+static const char *open_gpu(lv_cuda **out, int index)
+{
+    lv_cuda *gpu = new (std::nothrow) lv_cuda();
+    *out = nullptr;
+    if (!gpu) return "no memory on the host";
+    gpu->index = index;
+    const char *failure = make(gpu);
+    if (failure) close_gpu(gpu);
+    else *out = gpu;
+    return failure;
+}
+
+static void *get_stream(lv_cuda *gpu) { return gpu->stream; }
+
+static const char *get_memory(lv_cuda *gpu, size_t *total, size_t *available)
+{
+    return lv_cuda_text(cudaMemGetInfo(available, total));
+}
+
+static const char *get_identity(lv_cuda *gpu, char *name, size_t size)
+{
+    cudaDeviceProp p;
+    LV_CUDA_TRY(lv_cuda_text(cudaGetDeviceProperties(&p, gpu->index)));
+    snprintf(name, size, "%s-cublas-%zu", p.name, cublasLtGetVersion());
+    for (char *c = name; *c; c++)
+        if (*c == ' ' || *c == '/') *c = '-';
+    return nullptr;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static const char *allocate(lv_cuda *gpu, void **out, size_t bytes)
+{
+    *out = nullptr;
+    const cudaError_t e = cudaMalloc(out, bytes ? bytes : 1);
+    if (e != cudaSuccess) cudaGetLastError(); /* a refusal isn't the next launch's failure */
+    return lv_cuda_text(e);
+}
+
+static const char *release(lv_cuda *gpu, void *memory)
+{
+    return lv_cuda_text(cudaFree(memory));
+}
+
+static size_t bytes_of(lvsa_dtype type) { return type == LVSA_F32 ? 4 : 2; }
+
+/* One piece: numbers first .. first + count - 1 of `to`. */
+static const char *upload_piece(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type,
+                                int64_t first, int64_t count)
+{
+    lv_cuda_stage *s = &gpu->stage[gpu->next_stage];
+    const size_t bytes = size_t(count) * bytes_of(type);
+    char *at = static_cast<char *>(to.data) + size_t(first) * bytes_of(to.dtype);
+    gpu->next_stage = (gpu->next_stage + 1) % kStages;
+    LV_CUDA_TRY(lv_cuda_text(cudaEventSynchronize(s->done)));
+    memcpy(s->host, static_cast<const char *>(from) + size_t(first) * bytes_of(type), bytes);
+    void *landing = type == to.dtype ? at : s->device;
+    LV_CUDA_TRY(lv_cuda_text(
+        cudaMemcpyAsync(landing, s->host, bytes, cudaMemcpyHostToDevice, gpu->stream)));
+    if (landing == s->device) {
+        lv_tensor out = to, in = to;
+        out.data = at, in.data = s->device, in.dtype = type;
+        out.rank = in.rank = 1;
+        for (int i = 0; i < LV_MAX_RANK; i++) out.shape[i] = in.shape[i] = i ? 1 : count;
+        LV_CUDA_TRY(lv_cuda_copy(gpu, out, in));
+    }
+    return lv_cuda_text(cudaEventRecord(s->done, gpu->stream));
+}
+
+static const char *upload(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type)
+{
+    const int64_t total = lv_tensor_count(to), most = int64_t(kStageBytes / bytes_of(type));
+    for (int64_t first = 0; first < total; first += most)
+        LV_CUDA_TRY(upload_piece(gpu, to, from, type, first,
+                                 total - first < most ? total - first : most));
+    return nullptr;
+}
+
+/* Through pinned memory: a copy into pages that may be swapped is several times slower. */
+static const char *download(lv_cuda *gpu, void *to, const void *from, size_t bytes)
+{
+    for (size_t at = 0, piece; at < bytes; at += piece) {
+        lv_cuda_stage *s = &gpu->stage[gpu->next_stage];
+        piece = bytes - at < kStageBytes ? bytes - at : kStageBytes;
+        gpu->next_stage = (gpu->next_stage + 1) % kStages;
+        LV_CUDA_TRY(lv_cuda_text(cudaEventSynchronize(s->done)));
+        LV_CUDA_TRY(lv_cuda_text(cudaMemcpyAsync(s->host, static_cast<const char *>(from) + at,
+                                                 piece, cudaMemcpyDeviceToHost, gpu->stream)));
+        LV_CUDA_TRY(lv_cuda_text(cudaStreamSynchronize(gpu->stream)));
+        memcpy(static_cast<char *>(to) + at, s->host, piece);
+    }
+    return nullptr;
+}
+
+static const char *synchronize(lv_cuda *gpu)
+{
+    return lv_cuda_text(cudaStreamSynchronize(gpu->stream));
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+const lv_cuda_ops lv_cuda_module_ops = {
+    /* In the order of kernels.h. */
+    open_gpu,
+    close_gpu,
+    use,
+    get_stream,
+    get_memory,
+    get_identity,
+    allocate,
+    release,
+    upload,
+    download,
+    synchronize,
+    lv_cuda_find_algorithm,
+    lv_cuda_multiply,
+    lv_cuda_gate_weights,
+    lv_cuda_layer_norm,
+    lv_cuda_rms_norm,
+    lv_cuda_norm_rope,
+    lv_cuda_attention_biased,
+    lv_cuda_add,
+    lv_cuda_gelu_multiply,
+    lv_cuda_activate,
+    lv_cuda_combine,
+    lv_cuda_patchify,
+    lv_cuda_unpatchify,
+    lv_cuda_copy,
+    lv_cuda_zero,
+};

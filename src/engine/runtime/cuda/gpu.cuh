@@ -1,0 +1,116 @@
+/* gpu.cuh: the module's side of a GPU in use, and what its kernels share. */
+#ifndef LV_ENGINE_RUNTIME_CUDA_GPU_CUH
+#define LV_ENGINE_RUNTIME_CUDA_GPU_CUH
+
+#include <cublasLt.h>
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include "engine/runtime/cuda/kernels.h"
+
+/* Pinned host memory that copies go through, piece by piece, so that reading a file and copying
+ * overlap. */
+struct lv_cuda_stage {
+    void *host;       /* [kStageBytes], pinned                        */
+    void *device;     /* the same on the GPU, for what is converted   */
+    cudaEvent_t done; /* the copy out of it                           */
+};
+
+constexpr int kStages = 2;
+constexpr size_t kStageBytes = size_t(16) << 20;
+constexpr size_t kWorkspaceBytes = size_t(32) << 20; /* of cuBLASLt */
+
+struct lv_cuda {
+    int index, processors;
+    cudaStream_t stream;
+    lv_cuda_stage stage[kStages];
+    int next_stage;
+    cublasLtHandle_t blas;
+    void *workspace;
+};
+
+static inline const char *lv_cuda_text(cudaError_t e)
+{
+    return e == cudaSuccess ? nullptr : cudaGetErrorString(e);
+}
+
+/* What the last launch says. */
+static inline const char *lv_cuda_launched() { return lv_cuda_text(cudaGetLastError()); }
+
+#define LV_CUDA_TRY(call)                                                                          \
+    do {                                                                                           \
+        const char *text_ = (call);                                                                \
+        if (text_) return text_;                                                                   \
+    } while (0)
+
+/* ---- the operations, file by file ---- */
+
+extern const lv_cuda_ops lv_cuda_module_ops; /* gpu.cu */
+
+/* products.cu */
+const char *lv_cuda_find_algorithm(lv_cuda *gpu, lv_cuda_algorithm *out, const lv_cuda_product *p,
+                                   bool timed);
+const char *lv_cuda_multiply(lv_cuda *gpu, const lv_cuda_product *p, const lv_cuda_algorithm *how,
+                             void *out, const void *x, const void *w, const void *bias);
+const char *lv_cuda_gate_weights(lv_cuda *gpu, lv_tensor w_out, lv_tensor b_out, lv_tensor w,
+                                 lv_tensor b, lv_tensor gate);
+
+/* rows.cu */
+const char *lv_cuda_layer_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, const lv_layer_norm *norm);
+const char *lv_cuda_rms_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight, float eps);
+const char *lv_cuda_norm_rope(lv_cuda *gpu, lv_tensor x, lv_tensor weight, float eps,
+                              const lv_rope *rope, int64_t first, int64_t head_dim);
+const char *lv_cuda_attention_biased(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
+                                     lv_tensor v, lv_tensor bias, int64_t heads, float scale);
+
+/* elementwise.cu */
+const char *lv_cuda_add(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
+const char *lv_cuda_gelu_multiply(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
+const char *lv_cuda_activate(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activation f);
+const char *lv_cuda_combine(lv_cuda *gpu, lv_tensor out, int terms, const float *factor,
+                            const lv_tensor *in);
+const char *lv_cuda_patchify(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
+const char *lv_cuda_unpatchify(lv_cuda *gpu, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
+const char *lv_cuda_copy(lv_cuda *gpu, lv_tensor out, lv_tensor x);
+const char *lv_cuda_zero(lv_cuda *gpu, lv_tensor out);
+
+/* ---- device code ---- */
+
+#ifdef __CUDACC__
+
+/* A number of a tensor whose type is known when the kernel runs. */
+struct lv_numbers {
+    void *data;
+    bool bf16; /* otherwise f32 */
+
+    __host__ explicit lv_numbers(lv_tensor t = {}) : data(t.data), bf16(t.dtype == LVSA_BF16) {}
+    __device__ float load(int64_t i) const
+    {
+        return bf16 ? __bfloat162float(static_cast<const __nv_bfloat16 *>(data)[i])
+                    : static_cast<const float *>(data)[i];
+    }
+    __device__ void store(int64_t i, float x) const
+    {
+        if (bf16) static_cast<__nv_bfloat16 *>(data)[i] = __float2bfloat16(x);
+        else static_cast<float *>(data)[i] = x;
+    }
+};
+
+__device__ static inline float lv_silu(float x) { return x / (1.0f + __expf(-x)); }
+
+/* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3). */
+__device__ static inline float lv_gelu_tanh(float x)
+{
+    return x / (1.0f + __expf(-1.5957691f * (x + 0.044715f * x * x * x)));
+}
+
+/* Blocks of `threads` for so many items, at most what fills the GPU several times: kernels stride
+ * by the grid. */
+static inline unsigned lv_cuda_blocks(const lv_cuda *gpu, int64_t items, int threads)
+{
+    const int64_t blocks = (items + threads - 1) / threads, most = (int64_t)gpu->processors * 64;
+    return unsigned(blocks < most ? (blocks > 0 ? blocks : 1) : most);
+}
+
+#endif
+#endif

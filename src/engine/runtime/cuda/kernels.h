@@ -1,0 +1,90 @@
+/* kernels.h: what the CUDA module does for a device and for the operations of engine/runtime/ops.h.
+ *
+ * The library has the shapes checked and the memory taken; the module launches. So every function
+ * here takes tensors in device memory, enqueues on its GPU's stream and returns at once, unless it
+ * says that it waits: NULL, or a static text that says what failed. Tensors are bf16 or f32, as
+ * each says; vectors (weights of norms, biases, gates) are f32.
+ *
+ * Also read by the module (CUDA C++). */
+#ifndef LV_ENGINE_RUNTIME_CUDA_KERNELS_H
+#define LV_ENGINE_RUNTIME_CUDA_KERNELS_H
+
+#include "engine/runtime/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A GPU in use: its stream, pinned memory for copies, handles of libraries. One thread at a
+ * time. */
+typedef struct lv_cuda lv_cuda;
+
+/* out[rows, columns] = x[rows, inner] w[columns, inner]^T, then the rest in this order. */
+typedef struct lv_cuda_product {
+    int64_t rows, columns, inner;
+    int32_t dtype;           /* of x, w, out and the bias                    */
+    int32_t align;           /* bytes that every row of x, w and out has, at most 16 */
+    int32_t bias, gelu, add; /* + bias, f, + what is in out: 0 or 1 */
+    int32_t unused;
+} lv_cuda_product;
+
+/* How cuBLASLt multiplies: good for the card and the version of the library that gave it. */
+typedef struct lv_cuda_algorithm {
+    uint64_t words[8];
+} lv_cuda_algorithm;
+
+typedef struct lv_cuda_ops {
+    /* ---- a GPU ---- */
+    const char *(*open)(lv_cuda **out, int index);
+    void (*close)(lv_cuda *gpu);
+    /* Makes it the calling thread's current GPU: before every other call but open and close. */
+    const char *(*use)(lv_cuda *gpu);
+    void *(*get_stream)(lv_cuda *gpu);
+    /* Bytes of the card, and those that nobody has taken. */
+    const char *(*get_memory)(lv_cuda *gpu, size_t *total, size_t *available);
+    /* What an algorithm is good for, as a file's name: "NVIDIA-H100-80GB-HBM3-cublas-130002". */
+    const char *(*get_identity)(lv_cuda *gpu, char *name, size_t size);
+
+    /* ---- memory; allocate and release wait ---- */
+    const char *(*allocate)(lv_cuda *gpu, void **out, size_t bytes); /* 256-byte aligned */
+    const char *(*release)(lv_cuda *gpu, void *memory);
+    /* From host memory, converting; `from` may be changed when it returns. Only a copy of more than
+     * the staging memory, or the third that is under way, waits. */
+    const char *(*upload)(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type);
+    const char *(*download)(lv_cuda *gpu, void *to, const void *from, size_t bytes); /* waits */
+    const char *(*synchronize)(lv_cuda *gpu);
+
+    /* ---- products ---- */
+    /* The algorithm for a product: the fastest of those that cuBLASLt proposes, by timing them in
+     * memory taken for it (waits), or its first proposal. */
+    const char *(*find_algorithm)(lv_cuda *gpu, lv_cuda_algorithm *out, const lv_cuda_product *p,
+                                  bool timed);
+    const char *(*multiply)(lv_cuda *gpu, const lv_cuda_product *p, const lv_cuda_algorithm *how,
+                            void *out, const void *x, const void *w, const void *bias);
+    /* w_out[O,I] = gate[O] w[O,I] and b_out[O] = gate[O] b[O]; without a gate only b_out, without b
+     * only w_out. */
+    const char *(*gate_weights)(lv_cuda *gpu, lv_tensor w_out, lv_tensor b_out, lv_tensor w,
+                                lv_tensor b, lv_tensor gate);
+
+    /* ---- as in ops.h ---- */
+    const char *(*layer_norm)(lv_cuda *gpu, lv_tensor out, lv_tensor x, const lv_layer_norm *norm);
+    const char *(*rms_norm)(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight, float eps);
+    const char *(*norm_rope)(lv_cuda *gpu, lv_tensor x, lv_tensor weight, float eps,
+                             const lv_rope *rope, int64_t first, int64_t head_dim);
+    const char *(*attention_biased)(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
+                                    lv_tensor v, lv_tensor bias, int64_t heads, float scale);
+    const char *(*add)(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
+    const char *(*gelu_multiply)(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
+    const char *(*activate)(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activation f);
+    const char *(*combine)(lv_cuda *gpu, lv_tensor out, int terms, const float *factor,
+                           const lv_tensor *in);
+    const char *(*patchify)(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
+    const char *(*unpatchify)(lv_cuda *gpu, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
+    const char *(*copy)(lv_cuda *gpu, lv_tensor out, lv_tensor x);
+    const char *(*zero)(lv_cuda *gpu, lv_tensor out);
+} lv_cuda_ops;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
