@@ -1,9 +1,11 @@
 """Outside yardsticks for `lvsa bench attention --device cuda`: the same attended pairs in PyTorch.
 
-usage: python bench/torch_attention.py [SHAPE ...]        wan-41 wan-81 wan-121 wan14b-81 dense-21
+usage: python bench/torch_attention.py [SHAPE ...]
+       wan-41 wan-81 wan-121 wan14b-81 dense-21 hunyuan cosmos cogvideox
 Measures what PyTorch offers: cuDNN and flash attention over all frames (dense), the reference
 implementation's way (a gather and a dense call a frame), and FlexAttention with a block mask made
-from the frames. Times are medians of 10; rates are over attended pairs, dense ones over all pairs.
+from the frames. Times are medians of 10, of 5 past 100 ms; rates are over attended pairs, dense
+ones over all pairs. Text is rows of keys past the video's.
 """
 import statistics
 import sys
@@ -12,10 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SHAPES = {"dense-21": (21, 1560, 12, 21, 0), "wan-41": (41, 1560, 12, 21, 1),
-          "wan-81": (81, 1560, 12, 21, 1), "wan-121": (121, 1560, 12, 21, 1),
-          "wan14b-81": (81, 1560, 40, 21, 1)}
-W, FIRST, D = 3, 1, 128
+# frames, patches, heads, key heads, head size, rows of text, reference, rotation
+SHAPES = {
+    "dense-21": (21, 1560, 12, 12, 128, 0, 21, 0),
+    "wan-41": (41, 1560, 12, 12, 128, 0, 21, 1),
+    "wan-81": (81, 1560, 12, 12, 128, 0, 21, 1),
+    "wan-121": (121, 1560, 12, 12, 128, 0, 21, 1),
+    "wan14b-81": (81, 1560, 40, 40, 128, 0, 21, 1),
+    "hunyuan": (49, 1590, 16, 16, 128, 300, 33, 1),
+    "cosmos": (95, 920, 32, 8, 128, 0, 48, 1),
+    "cogvideox": (25, 1350, 48, 48, 64, 226, 13, 1),
+}
+W, FIRST = 3, 1
 
 
 def attended(T, reference, rotation):
@@ -57,7 +67,7 @@ def measure(name, call, flop):
         print(f"{name:<16} {type(e).__name__}: {str(e).splitlines()[0][:70]}", flush=True)
         return
     times = []
-    for _ in range(10):
+    while len(times) < (10 if not times or times[0] < 100 else 5):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         call()
@@ -69,22 +79,29 @@ def measure(name, call, flop):
           f"{flop / ms * 1e-9 / 9.89:10.1f} %", flush=True)
 
 
+def sdpa(q, k, v):
+    return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1])
+
+
 def by_frame(q, k, v, out, keep, P):
     T = keep.shape[0]
     for f in range(T):
         rows = keep[f].nonzero().flatten()
-        kf, vf = (x.unflatten(2, (T, P))[:, :, rows].flatten(2, 3) for x in (k, v))
-        out[:, :, f * P:(f + 1) * P] = F.scaled_dot_product_attention(
-            q[:, :, f * P:(f + 1) * P], kf, vf)
+        kf, vf = (torch.cat((x[:, :, :T * P].unflatten(2, (T, P))[:, :, rows].flatten(2, 3),
+                             x[:, :, T * P:]), 2) for x in (k, v))
+        out[:, :, f * P:(f + 1) * P] = sdpa(q[:, :, f * P:(f + 1) * P], kf, vf)
 
 
 def flex(q, k, v, keep, P):
     """A block mask from the frames: all pairs of 128 x 128 blocks, some, or none (P >= 128)."""
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
-    S, B = q.shape[2], 128
-    first = torch.arange(0, S, B, device="cuda")
-    a, b = first // P, (first + B - 1).clamp(max=S - 1) // P
-    corners = [keep[x][:, y] for x in (a, b) for y in (a, b)]
+    S, keys, B = q.shape[2], k.shape[2], 128
+    # The text as one more frame, which all attend to.
+    keep = torch.cat((keep, torch.ones_like(keep[:, :1])), 1)
+    frame = lambda j: torch.where(j < S, j // P, keep.shape[0])
+    first, at = (torch.arange(0, n, B, device="cuda") for n in (S, keys))
+    corners = [keep[x][:, y] for x in (first // P, (first + B - 1).clamp(max=S - 1) // P)
+               for y in (frame(at), frame((at + B - 1).clamp(max=keys - 1)))]
     some, all_ = corners[0].clone(), corners[0].clone()
     for c in corners[1:]:
         some |= c
@@ -96,26 +113,28 @@ def flex(q, k, v, keep, P):
         return mask.sum(1).int()[None, None], order[None, None]
 
     mask = BlockMask.from_kv_blocks(*lists(some), *lists(all_), BLOCK_SIZE=B,
-                                    mask_mod=lambda b, h, i, j: keep[i // P, j // P],
-                                    seq_lengths=(S, S))
+                                    mask_mod=lambda b, h, i, j: keep[i // P, frame(j)],
+                                    seq_lengths=(S, keys))
     compiled = torch.compile(flex_attention)
-    return lambda: compiled(q, k, v, block_mask=mask)
+    return lambda: compiled(q, k, v, block_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
 
 
 def shape(name):
-    T, P, H, reference, rotation = SHAPES[name]
+    T, P, H, HK, D, text, reference, rotation = SHAPES[name]
     keep = attended(T, reference, rotation).cuda()
-    pairs, S = int(keep.sum()) * P * P, T * P
+    S = T * P
+    pairs = int(keep.sum()) * P * P + S * text
     # [B, S, H, D] in memory, as projections write it and lvsa reads it.
-    q, k, v = (torch.randn(1, S, H, D, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
-               for _ in range(3))
+    q, k, v = (torch.randn(1, rows, heads, D, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
+               for rows, heads in ((S, H), (S + text, HK), (S + text, HK)))
     out = torch.empty_like(q)
-    print(f"{name}: {T} frames x {P} patches, {H} heads x {D}, bf16, torch {torch.__version__}")
+    print(f"{name}: {T} frames x {P} patches, {H}/{HK} heads x {D}, {text} rows of text, bf16, "
+          f"torch {torch.__version__}")
     print(f"{'':<16} {'median ms':>12} {'best ms':>12} {'TFLOP/s':>12} {'of 989':>12}")
     for label, backend in (("cudnn dense", SDPBackend.CUDNN_ATTENTION),
                            ("flash dense", SDPBackend.FLASH_ATTENTION)):
         with sdpa_kernel(backend):
-            measure(label, lambda: F.scaled_dot_product_attention(q, k, v), 4 * D * H * S * S)
+            measure(label, lambda: sdpa(q, k, v), 4 * D * H * S * (S + text))
     flop = 4 * D * H * pairs
     for label, backend in (("by frame, cudnn", SDPBackend.CUDNN_ATTENTION),
                            ("by frame, flash", SDPBackend.FLASH_ATTENTION)):
