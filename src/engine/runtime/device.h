@@ -10,13 +10,22 @@ struct lv_device {
     lvsa_dtype dtype; /* of activations and of weights that are matrices or kernels */
     const lv_ops *ops;
     int threads;      /* CPU threads; 0: as many as OpenMP would take               */
+    int64_t rows;     /* tokens that a model's dense layers go over at a time       */
+    void *stream;     /* of a GPU, NULL on the CPU                                  */
+    size_t overhead;  /* bytes that are taken before anybody has asked for some     */
     bool dry;         /* see lv_device_open_dry()                                   */
     size_t counted;   /* bytes asked of a dry device                                */
 
     lvsa_status (*allocate)(lv_device *, void **out, size_t bytes); /* 64-byte aligned; MEMORY */
     void (*release)(lv_device *, void *memory);
+    /* `from` is the caller's again at once; what comes later on the device sees the copy. */
     lvsa_status (*upload)(lv_device *, void *to, const void *from, size_t bytes);
-    lvsa_status (*download)(lv_device *, void *to, const void *from, size_t bytes);
+    /* The same from numbers of another type; NULL: the caller converts. */
+    lvsa_status (*upload_as)(lv_device *, lv_tensor to, const void *from, lvsa_dtype type);
+    lvsa_status (*download)(lv_device *, void *to, const void *from, size_t bytes); /* waits */
+    /* The tiles of an attention call (see lvsa_tiles), made when they are first asked for and kept;
+     * NULL: its kernels take none. */
+    lvsa_status (*find_tiles)(lv_device *, const lvsa_tiles **out, const lvsa_attention *call);
     /* Begins a download into the device's own host memory, slot 0 or 1; what comes later on the
      * device may change `from`. NULL: there is download() alone. */
     lvsa_status (*fetch)(lv_device *, int slot, const void *from, size_t bytes);
