@@ -1,4 +1,4 @@
-/* file.c: writes under another name, then renames. */
+/* file.c: joins paths; writes files under another name, then renames. */
 #define _XOPEN_SOURCE 700 /* realpath() */
 #include "base/file.h"
 
@@ -13,6 +13,13 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+
+lvsa_status lv_path_join(char *path, size_t size, const char *folder, const char *name)
+{
+    const int length = snprintf(path, size, "%s/%s", folder, name);
+    if (length >= 0 && (size_t)length < size) return LVSA_OK;
+    return lv_fail(LVSA_ERR_IO, "%.60s...: the path is longer than %zu bytes", folder, size - 1);
+}
 
 struct lv_file {
     int fd;

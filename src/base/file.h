@@ -1,10 +1,13 @@
-/* file.h: files that are whole or not there at all. */
+/* file.h: paths, and files that are whole or not there at all. */
 #ifndef LV_BASE_FILE_H
 #define LV_BASE_FILE_H
 
 #include <stddef.h>
 
 #include "base/error.h"
+
+/* "folder/name" into path, [size]. LVSA_ERR_IO where it doesn't fit. */
+lvsa_status lv_path_join(char *path, size_t size, const char *folder, const char *name);
 
 /* A file on its way. It is written under another name beside its place and moved there once it's on
  * the disk: whoever opens the place, even after a crash, finds the old file or the new one, whole.

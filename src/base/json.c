@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+
 static const char *type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
@@ -45,10 +47,8 @@ lvsa_status lv_json_load(json_t **out, const char *path)
 lvsa_status lv_json_load_in(json_t **out, char *path, size_t size, const char *directory,
                             const char *file)
 {
-    int length = snprintf(path, size, "%s/%s", directory, file);
     *out = NULL;
-    if (length < 0 || (size_t)length >= size)
-        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is longer than %zu bytes", directory, size);
+    LV_TRY(lv_path_join(path, size, directory, file));
     return lv_json_load(out, path);
 }
 

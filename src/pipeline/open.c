@@ -1,7 +1,7 @@
 /* open.c: a pipeline from a checkpoint's directory. */
-#include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "pipeline/work.h"
 
@@ -27,8 +27,7 @@ static lvsa_status find_class(lvsa_pipeline *p)
 
 lvsa_status lv_pipeline_find_part(char path[LV_PATH_MOST], const lvsa_pipeline *p, const char *part)
 {
-    if (snprintf(path, LV_PATH_MOST, "%s/%s", p->directory, part) < LV_PATH_MOST) return LVSA_OK;
-    return lv_fail(LVSA_ERR_IO, "%.100s...: the path is too long", p->directory);
+    return lv_path_join(path, LV_PATH_MOST, p->directory, part);
 }
 
 static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -146,8 +147,7 @@ lvsa_status lv_defaults_load(lv_defaults *out, lvsa_geometry *g, const char *dir
     for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
         if (strcmp(g->family, usual[i].family) == 0)
             out->steps = usual[i].steps, out->guidance = usual[i].guidance;
-    if (snprintf(path, sizeof path, "%s/lvsa.json", directory) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is too long", directory);
+    LV_TRY(lv_path_join(path, sizeof path, directory, "lvsa.json"));
     if (access(path, F_OK) != 0) return LVSA_OK;
     LV_TRY(lv_json_load(&root, path));
     lvsa_status s = read_root(out, g, root, path);

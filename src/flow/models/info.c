@@ -6,6 +6,7 @@
 #include <lvsa/lvsa.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "engine/weights/weights.h"
 
@@ -52,16 +53,15 @@ static void count_tensors(lvsa_model_part *part, const lv_weights *w)
 static lvsa_status add_part(lvsa_model_info *info, const char *directory, const char *name,
                             const char *class_name)
 {
-    char path[MOST_PATH];
+    char folder[MOST_PATH], path[MOST_PATH];
     lv_weights *w;
-    if (snprintf(path, sizeof path, "%s/%s/config.json", directory, name) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is too long", directory);
+    LV_TRY(lv_path_join(folder, sizeof folder, directory, name));
+    LV_TRY(lv_path_join(path, sizeof path, folder, "config.json"));
     if (access(path, F_OK) != 0) return LVSA_OK;
     if (info->parts == LVSA_MODEL_PARTS)
         return lv_fail(LVSA_ERR_FORMAT, "%s: more than %d parts with weights", directory,
                        LVSA_MODEL_PARTS);
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    LV_TRY(lv_weights_open(&w, path, NULL));
+    LV_TRY(lv_weights_open(&w, folder, NULL));
     lvsa_model_part *part = &info->part[info->parts++];
     *part = (lvsa_model_part){0};
     snprintf(part->name, sizeof part->name, "%s", name);
@@ -82,9 +82,7 @@ lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *directory)
     char path[MOST_PATH];
     json_t *index, *value;
     const char *name;
-    if (snprintf(path, sizeof path, "%s/model_index.json", directory) >= (int)sizeof path)
-        return lv_fail(LVSA_ERR_IO, "%.60s...: the path is too long", directory);
-    LV_TRY(lv_json_load(&index, path));
+    LV_TRY(lv_json_load_in(&index, path, sizeof path, directory, "model_index.json"));
     lvsa_status s = LVSA_OK;
     json_object_foreach(index, name, value)
     {
