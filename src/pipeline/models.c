@@ -3,8 +3,8 @@
 
 lvsa_status lv_work_blame_files(lvsa_status s) { return s == LVSA_ERR_SHAPE ? LVSA_ERR_FORMAT : s; }
 
-static lvsa_status warn_of_unknown(const lv_work *w, const char *part, size_t count,
-                                   const char *first)
+lvsa_status lv_work_warn_of_unknown(const lv_work *w, const char *part, size_t count,
+                                    const char *first)
 {
     if (count == 0) return LVSA_OK;
     return lv_work_warn(
@@ -35,7 +35,7 @@ lvsa_status lv_work_open_decoder(lv_work *w)
         LV_TRY(lv_pipeline_find_part(path, p, "vae"));
         LV_TRY(lv_work_blame_files(lv_vae_open(&p->vae, p->device, path)));
     }
-    return warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name);
+    return lv_work_warn_of_unknown(w, "vae", p->vae->unknown, p->vae->unknown_name);
 }
 
 lvsa_status lv_work_open_models(lv_work *w)
@@ -46,7 +46,7 @@ lvsa_status lv_work_open_models(lv_work *w)
         LV_TRY(lv_pipeline_find_part(path, p, "transformer"));
         LV_TRY(lv_work_blame_files(p->class->open(&p->model, p->device, path)));
     }
-    LV_TRY(warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
+    LV_TRY(lv_work_warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
     LV_TRY(lv_work_open_decoder(w));
     return check_vae(p);
 }

@@ -41,8 +41,13 @@ lvsa_status lv_work_tokenize(lv_work *w)
 lvsa_status lv_work_open_encoder(lv_umt5 **out, const lv_work *w, lv_device *device)
 {
     char path[LV_PATH_MOST];
+    const char *first;
     LV_TRY(lv_pipeline_find_part(path, w->p, "text_encoder"));
-    return lv_work_blame_files(lv_umt5_open(out, device, path));
+    LV_TRY(lv_work_blame_files(lv_umt5_open(out, device, path)));
+    const size_t unknown = lv_umt5_count_unknown(&first, *out);
+    lvsa_status s = lv_work_warn_of_unknown(w, "text_encoder", unknown, first);
+    if (s != LVSA_OK) lv_umt5_close(out);
+    return s;
 }
 
 static lvsa_status encode_text(lv_work *w, lv_umt5 *encoder, int index)

@@ -111,6 +111,10 @@ lvsa_status lv_work_encode(lv_work *w);
 /* A tensor of the wrong shape is the checkpoint's fault, not the job's. */
 lvsa_status lv_work_blame_files(lvsa_status s);
 
+/* Of `count` tensors of a part that nobody asked for. */
+lvsa_status lv_work_warn_of_unknown(const lv_work *w, const char *part, size_t count,
+                                    const char *first);
+
 /* The decoder, on the pipeline's device; it stays with the pipeline. */
 lvsa_status lv_work_open_decoder(lv_work *w);
 

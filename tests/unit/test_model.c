@@ -11,6 +11,7 @@
 #include "allocations.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "engine/weights/safetensors.h"
 #include "scratch.h"
 
 #define TINY GOLDEN_DIR "/wan/tiny-a"
@@ -267,6 +268,83 @@ static void a_long_prompt_is_cut(void **state)
     lvsa_pipeline_close(&p);
 }
 
+/* ---- tensors that nobody asks for ------------------------------------------------------------ */
+
+/* A copy of a file of the tiny checkpoint, with one tensor more. */
+static void copy_with(const char *file, const char *stranger)
+{
+    enum { MOST = 256 };
+    char from[512], to[512];
+    snprintf(from, sizeof from, TINY "/%s", file);
+    snprintf(to, sizeof to, "strange/%s", file);
+    lv_safetensors *f;
+    lv_tensor_out out[MOST];
+    const float number = 1.0f;
+    CHECK_OK(lv_safetensors_open(&f, from));
+    const size_t count = lv_safetensors_count(f);
+    assert_true(count < MOST);
+    for (size_t i = 0; i < count; i++) {
+        const lv_tensor_entry *e = lv_safetensors_get(f, i);
+        out[i] = (lv_tensor_out){e->name, e->dtype, e->rank, {0}, e->data};
+        memcpy(out[i].shape, e->shape, sizeof out[i].shape);
+    }
+    out[count] = (lv_tensor_out){stranger, LVSA_F32, 1, {1}, &number};
+    CHECK_OK(lv_safetensors_write(scratch_path(to), out, count + 1, NULL, 0));
+    lv_safetensors_close(&f);
+}
+
+static void keep_lines(void *user, const char *line)
+{
+    char *lines = user;
+    snprintf(lines + strlen(lines), 2048 - strlen(lines), "%s\n", line);
+}
+
+static void unknown_tensors_are_told(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/tokenizer.json",
+        "text_encoder/config.json",
+        "vae/config.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors.index.json",
+        "transformer/diffusion_pytorch_model-00001-of-00002.safetensors",
+        "transformer/diffusion_pytorch_model-00002-of-00002.safetensors"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        char to[512], from[512];
+        snprintf(to, sizeof to, "strange/%s", others[i]);
+        snprintf(from, sizeof from, TINY "/%s", others[i]);
+        scratch_copy(to, from);
+    }
+    copy_with("text_encoder/model.safetensors", "encoder.adapter");
+    copy_with("vae/diffusion_pytorch_model.safetensors", "decoder.adapter");
+
+    char lines[2048] = "";
+    lvsa_pipeline *p;
+    lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
+    lvsa_job job = job_of(9, 32);
+    o.model = scratch_path("strange"), job.steps = 1;
+    CHECK_OK(lvsa_pipeline_open(&p, &o));
+    job.on_message = keep_lines, job.user = lines;
+    CHECK_OK(lvsa_generate(p, &job));
+    assert_non_null(strstr(lines, "strange/text_encoder: 1 tensors aren't known to this model and "
+                                  "weren't used, the first is encoder.adapter\n"));
+    assert_non_null(strstr(lines, "strange/vae: 1 tensors aren't known to this model and weren't "
+                                  "used, the first is decoder.adapter\n"));
+    lvsa_forecast f = {.size = sizeof f};
+    job.strict = 1;
+    CHECK_FAILS(lvsa_pipeline_forecast(&f, p, &job), LVSA_ERR_ARGUMENT, "text_encoder: 1 tensors");
+    CHECK_FAILS(lvsa_generate(p, &job), LVSA_ERR_ARGUMENT, "text_encoder: 1 tensors");
+    lvsa_pipeline_close(&p);
+
+    copy_with("text_encoder/model.safetensors", "decoder.block.0"); /* of a whole UMT5 */
+    CHECK_OK(lvsa_pipeline_open(&p, &o));
+    CHECK_FAILS(lvsa_generate(p, &job), LVSA_ERR_ARGUMENT, "vae: 1 tensors");
+    lvsa_pipeline_close(&p);
+}
+
 /* ---- without memory -------------------------------------------------------------------------- */
 
 static lvsa_status look(void)
@@ -318,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_forecast_holds),
         cmocka_unit_test(a_forecast_refuses_what_a_job_would),
         cmocka_unit_test(a_long_prompt_is_cut),
+        cmocka_unit_test(unknown_tensors_are_told),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(the_machine_has_memory),
     };

@@ -205,9 +205,11 @@ static lvsa_status read_config(wan *m, const char *directory)
 /* Keys and values of both texts in one piece of device memory. */
 static lvsa_status allocate_texts(wan *m)
 {
-    const size_t bytes = (size_t)(TEXT_ROWS * m->width) * lv_dtype_bytes(m->base.device->dtype);
-    const size_t count = (size_t)m->base.layers * LV_MODEL_TEXTS * 2;
-    LV_TRY(m->base.device->allocate(m->base.device, &m->text_memory, count * bytes));
+    size_t bytes, all; /* of one, of all */
+    if (!lv_mul(&bytes, TEXT_ROWS * lv_dtype_bytes(m->base.device->dtype), (size_t)m->width) ||
+        !lv_mul(&all, bytes, (size_t)m->base.layers * LV_MODEL_TEXTS * 2))
+        return lv_fail(LVSA_ERR_MEMORY, "the texts' keys and values don't fit in memory");
+    LV_TRY(m->base.device->allocate(m->base.device, &m->text_memory, all));
     char *at = m->text_memory;
     for (int64_t i = 0; i < m->base.layers; i++)
         for (int text = 0; text < LV_MODEL_TEXTS; text++, at += 2 * bytes) {

@@ -61,6 +61,9 @@ static const lv_weight_spec table_specs[] = {
     {"shared.weight", "[V, E]", offsetof(lv_umt5, table), "encoder.embed_tokens.weight"},
 };
 
+/* The other half of the model, and the table once more. */
+static const char *const unused[] = {"decoder.*", "lm_head.*", "encoder.embed_tokens.weight", NULL};
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static lvsa_status read_config(config *c, const char *directory)
@@ -89,6 +92,10 @@ static lvsa_status read_config(config *c, const char *directory)
     if (s == LVSA_OK && strcmp(ff, "gated-gelu") != 0)
         s = lv_fail(LVSA_ERR_UNSUPPORTED,
                     "%s: \"feed_forward_proj\" is \"%s\"; gated-gelu is wanted", path, ff);
+    if (s == LVSA_OK && c->heads * c->head_dim > MOST)
+        s = lv_fail(LVSA_ERR_FORMAT,
+                    "%s: %lld heads of %lld numbers: %d numbers at most are wanted", path,
+                    (long long)c->heads, (long long)c->head_dim, MOST);
     if (s == LVSA_OK && c->max_distance <= c->buckets / 4)
         s = lv_fail(LVSA_ERR_FORMAT,
                     "%s: \"relative_attention_max_distance\" is %lld; above %lld is wanted", path,
@@ -170,6 +177,11 @@ void lv_umt5_close(lv_umt5 **encoder)
 }
 
 int64_t lv_umt5_width(const lv_umt5 *encoder) { return encoder->c.width; }
+
+size_t lv_umt5_count_unknown(const char **first, const lv_umt5 *encoder)
+{
+    return lv_weights_count_unknown(first, encoder->weights, unused);
+}
 
 /* ---- relative positions ---------------------------------------------------------------------- */
 
@@ -297,28 +309,36 @@ static lvsa_status embed(float *to, const lv_umt5 *u, const int32_t *ids, int64_
 }
 
 /* Numbers of a pass's host memory. */
-static size_t host_numbers(const lv_umt5 *u, int64_t length)
+static lvsa_status count_host(size_t *count, const lv_umt5 *u, int64_t length)
 {
-    const int64_t pairs = u->c.heads * length * length, numbers = length * u->c.width;
-    return (size_t)(pairs > numbers ? pairs : numbers);
+    const size_t tokens = (size_t)length;
+    size_t pairs, numbers;
+    if (!lv_mul(&pairs, tokens, tokens) || !lv_mul(&pairs, pairs, (size_t)u->c.heads) ||
+        !lv_mul(&numbers, tokens, (size_t)u->c.width))
+        return lv_fail(LVSA_ERR_MEMORY, "encoding %lld tokens: no memory", (long long)length);
+    *count = pairs > numbers ? pairs : numbers;
+    return LVSA_OK;
 }
 
 lvsa_status lv_umt5_measure(size_t *bytes, lv_umt5 *u, int64_t length)
 {
     lv_exec e = lv_exec_measure(u->device);
     const pass p = {.u = u, .e = &e, .length = length};
+    size_t count = 0;
+    LV_TRY(count_host(&count, u, length));
     LV_TRY(forward(&p));
-    *bytes = e.arena.peak + host_numbers(u, length) * sizeof *p.host;
+    *bytes = e.arena.peak + count * sizeof *p.host;
     return LVSA_OK;
 }
 
 lvsa_status lv_umt5_encode(lv_umt5 *u, float *embedding, const int32_t *ids, int64_t length)
 {
-    const int64_t numbers = length * u->c.width;
+    size_t count = 0;
     lv_exec e = lv_exec_measure(u->device);
     pass p = {.u = u, .e = &e, .length = length};
     if (length < 1) return LVSA_OK;
-    p.host = lv_zalloc_array(host_numbers(u, length), sizeof *p.host);
+    LV_TRY(count_host(&count, u, length));
+    p.host = lv_zalloc_array(count, sizeof *p.host);
     if (!p.host)
         return lv_fail(LVSA_ERR_MEMORY, "encoding %lld tokens: no memory", (long long)length);
 
@@ -326,7 +346,7 @@ lvsa_status lv_umt5_encode(lv_umt5 *u, float *embedding, const int32_t *ids, int
     if (s == LVSA_OK) s = lv_exec_begin(&e);
     if (s == LVSA_OK) s = embed(p.host, u, ids, length);
     if (s == LVSA_OK) s = forward(&p);
-    if (s == LVSA_OK) memcpy(embedding, p.host, (size_t)numbers * sizeof *embedding);
+    if (s == LVSA_OK) memcpy(embedding, p.host, (size_t)(length * u->c.width) * sizeof *embedding);
     lv_exec_end(&e);
     lv_free(p.host);
     return s;

@@ -22,6 +22,9 @@ void lv_umt5_close(lv_umt5 **encoder);
 
 int64_t lv_umt5_width(const lv_umt5 *encoder); /* E */
 
+/* How many tensors of the files nobody asked for, and the first of them, borrowed. */
+size_t lv_umt5_count_unknown(const char **first, const lv_umt5 *encoder);
+
 /* Bytes that encoding a text of so many tokens takes besides the weights. */
 lvsa_status lv_umt5_measure(size_t *bytes, lv_umt5 *encoder, int64_t length);
 
