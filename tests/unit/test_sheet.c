@@ -267,6 +267,23 @@ static void places(void **state)
     lvsa_sheet_close(&sheet);
 }
 
+/* Known before, and not only when the frames are there. The superuser may write anywhere. */
+static void places_that_may_not_be_written(void **state)
+{
+    (void)state;
+    lvsa_sheet_format f = make_format(1, 8, 8);
+    lvsa_sheet *sheet;
+    if (geteuid() == 0) skip();
+    f.replace = 1;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_write("locked/old.png", "old", 3));
+    assert_int_equal(chmod(scratch_path("locked"), 0500), 0);
+    CHECK_FAILS(lvsa_sheet_open(&sheet, path, &f), LVSA_ERR_IO, strerror(EACCES));
+    CHECK_FAILS(lvsa_sheet_open(&sheet, scratch_path("locked/new.png"), &f), LVSA_ERR_IO,
+                strerror(EACCES));
+    assert_int_equal(chmod(scratch_path("locked"), 0700), 0);
+}
+
 /* A device takes the bytes and stays. */
 static void devices(void **state)
 {
@@ -371,6 +388,7 @@ int main(void)
         cmocka_unit_test(what_shrinks_is_a_mean),
         cmocka_unit_test(a_sheet_may_be_written_again),
         cmocka_unit_test(places),
+        cmocka_unit_test(places_that_may_not_be_written),
         cmocka_unit_test(devices),
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(any_allocation_may_fail),

@@ -130,15 +130,18 @@ static lvsa_status check_place(const char *path, int replace)
 {
     const char *slash = strrchr(path, '/');
     struct stat status;
+    const bool there = stat(path, &status) == 0;
     LV_TRY(lv_video_check_free(path, replace));
-    if (stat(path, &status) == 0) {
-        if (S_ISDIR(status.st_mode)) return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(EISDIR));
-        return LVSA_OK;
-    }
-    char *folder = slash ? lv_strndup(path, (size_t)(slash - path) + 1) : lv_strndup(".", 1);
-    if (!folder) return lv_fail(LVSA_ERR_MEMORY, "%s: no memory for its name", path);
-    const int error = access(folder, W_OK) == 0 ? 0 : errno;
-    lv_free(folder);
+    if (there && S_ISDIR(status.st_mode))
+        return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(EISDIR));
+    /* A device is written to; a file is made in its folder, to take the place of what is there. */
+    const bool plain = !there || S_ISREG(status.st_mode);
+    char *place = !plain  ? lv_strndup(path, strlen(path))
+                  : slash ? lv_strndup(path, (size_t)(slash - path) + 1)
+                          : lv_strndup(".", 1);
+    if (!place) return lv_fail(LVSA_ERR_MEMORY, "%s: no memory for its name", path);
+    const int error = access(place, W_OK) == 0 ? 0 : errno;
+    lv_free(place);
     return error ? lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(error)) : LVSA_OK;
 }
 
