@@ -164,6 +164,8 @@ const lv_cuda_table *lv_cuda_module_table(void)
                                   .release = release,
                                   .copy = copy,
                                   .synchronize = synchronize,
+                                  .attn_bf16_sm80 = attend,
+                                  .attn_f16_sm80 = attend,
                                   .attn_bf16_sm90 = attend,
                                   .attn_f16_sm90 = attend};
     table.abi = is("abi") ? 77 : LV_CUDA_ABI;

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "engine/attention/cuda/sm80/attn_sm80.h"
 #include "engine/attention/cuda/sm90/attn_sm90.h"
 #include "engine/runtime/cuda/gpu.cuh"
 
@@ -73,6 +74,8 @@ static const lv_cuda_table table = {
     release,
     copy,
     synchronize,
+    lv_attn_bf16_sm80,
+    lv_attn_f16_sm80,
     lv_attn_bf16_sm90,
     lv_attn_f16_sm90,
     &lv_cuda_module_ops,

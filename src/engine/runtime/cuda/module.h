@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Counts the changes of lv_cuda_table and of what its functions take. */
-enum { LV_CUDA_ABI = 2 };
+enum { LV_CUDA_ABI = 3 };
 
 typedef struct lv_cuda_gpu {
     char name[128];
@@ -41,6 +41,8 @@ typedef struct lv_cuda_table {
     const char *(*synchronize)(void *stream);
 
     /* `tiles`: in device memory, a lv_tile_table's blocks and right behind them its runs. */
+    const char *(*attn_bf16_sm80)(const lvsa_attention *call, const void *tiles);
+    const char *(*attn_f16_sm80)(const lvsa_attention *call, const void *tiles);
     const char *(*attn_bf16_sm90)(const lvsa_attention *call, const void *tiles);
     const char *(*attn_f16_sm90)(const lvsa_attention *call, const void *tiles);
 
