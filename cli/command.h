@@ -33,6 +33,8 @@ typedef struct command {
 } command;
 
 extern const command generate_command;        /* generate.c */
+extern const command resume_command;          /* resume.c   */
+extern const command decode_command;          /* decode.c   */
 extern const command info_command;            /* info.c     */
 extern const command plan_command;            /* plan.c     */
 extern const command bench_attention_command; /* bench.c    */

@@ -1,7 +1,8 @@
 /* commands.c: which commands there are, and the options that many of them share. */
 #include "command.h"
 
-const command *const commands[] = {&generate_command,        &info_command,       &plan_command,
+const command *const commands[] = {&generate_command,        &resume_command,     &decode_command,
+                                   &info_command,            &plan_command,
                                    &bench_attention_command, &bench_plan_command, &synth_command,
                                    NULL};
 

@@ -65,6 +65,11 @@ exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline, const 
     char needed[FORECAST_BYTES_TEXT], text[FORECAST_BYTES_TEXT], denoise[FORECAST_BYTES_TEXT],
         decode[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT], way[128];
     if (f->available == 0 || f->needed <= f->available) return CODE_DONE;
+    if (job->state)
+        return complain(CODE_MEMORY,
+                        "the rest of the run needs %s of memory, and the machine has %s left; end "
+                        "what else runs, or go on where there is more",
+                        forecast_bytes(needed, f->needed), forecast_bytes(left, f->available));
     const int frames = f->text > f->available ? 0 : find_fitting(f, pipeline, job);
     if (frames > 0) snprintf(way, sizeof way, "--num-frames %d would fit", frames);
     else if (f->text > f->available)

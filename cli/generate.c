@@ -14,7 +14,6 @@ static const option file_options[] = {
      .help = "replace a file that is there"},
     {"dry-run", 0, OPTION_FLAG, offsetof(file_settings, dry_run), NULL,
      .help = "print what the video would need, and stop"},
-    {"output-latent", 0, OPTION_REFUSED, .help = "this version doesn't keep latents"},
     {.name = NULL}};
 /* clang-format on */
 
@@ -27,6 +26,7 @@ static const option_group generate_groups[] = {
     {"Sparse attention", sparse_options, offsetof(generate_settings, job.sparse)},
     {"The machine", machine_options, offsetof(generate_settings, machine)},
     {"The file", file_options, offsetof(generate_settings, file)},
+    {"Keeping the work", keep_options, offsetof(generate_settings, keep)},
     {"Pictures of it", picture_options, offsetof(generate_settings, pictures)},
     {"What is told", tell_options, offsetof(generate_settings, tell)},
     {"Talk", common_options, offsetof(generate_settings, common)},
@@ -39,7 +39,7 @@ static exit_code run_generate(const void *settings)
     const char *source = s.job.make.source.value;
     exit_code code = source ? record_read(&record, source) : CODE_DONE;
     if (record) code = record_apply(&s, generate_groups, record, source);
-    if (code == CODE_DONE) code = run_make(&s);
+    if (code == CODE_DONE) code = run_make(&(run_task){.s = &s});
     json_decref(record);
     return code;
 }

@@ -2,11 +2,14 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "command.h"
 #include "forecast.h"
+#include "keep.h"
 #include "record.h"
+#include "state.h"
 
 typedef struct info_options {
     text_setting model;
@@ -23,8 +26,8 @@ enum { MOST_EDGE = 1 << 16, MOST_VIDEO = 1 << 22 };
 /* clang-format off */
 static const option info_table[] = {
     {"model", 'm', OPTION_TEXT, offsetof(info_options, model), "DIR", .operand = 1,
-     .help = "directory of a diffusers-layout checkpoint, or an .mp4 or .webm; the name of the "
-             "option may be left out"},
+     .help = "directory of a diffusers-layout checkpoint, an .mp4 or .webm, or what lvsa resume or "
+             "decode takes; the name of the option may be left out"},
     {"num-frames", 0, OPTION_INT, offsetof(info_options, frames), "N", .lo = 1, .hi = MOST_VIDEO,
      .aliases = "frames video-frames",
      .help = "memory for so many frames (without it: the model's usual)"},
@@ -152,6 +155,21 @@ static exit_code show_record(const char *path, int as_json)
     return CODE_DONE;
 }
 
+static exit_code show_state(const char *path, int as_json)
+{
+    state_file f;
+    char *video = keep_find_video(path);
+    if (video) {
+        printf("%-24s done: %s\n", "run", video);
+        free(video);
+        return CODE_DONE;
+    }
+    exit_code code = state_open(&f, path);
+    if (code == CODE_DONE) code = state_print(&f, as_json);
+    state_close(&f);
+    return code;
+}
+
 static exit_code run_info(const void *settings)
 {
     const info_options *s = &((const info_settings *)settings)->info;
@@ -159,6 +177,7 @@ static exit_code run_info(const void *settings)
     lvsa_forecast forecast;
     bool known;
     if (!s->model.value) return complain(CODE_USAGE, "which model? Give its directory, or a video");
+    if (state_is(s->model.value)) return show_state(s->model.value, s->json.value);
     if (is_file(s->model.value)) return show_record(s->model.value, s->json.value);
     TRY(complain_status(lvsa_model_get_info(&info, s->model.value)));
     TRY(find_memory(&forecast, &known, s));
@@ -167,17 +186,23 @@ static exit_code run_info(const void *settings)
     return CODE_DONE;
 }
 
-static const char *const info_examples[] = {
-    "lvsa info Wan2.1-T2V-1.3B-Diffusers", "the checkpoint, and what its usual video needs",
-    "lvsa info Wan2.1-T2V-1.3B-Diffusers --num-frames 481", "the same for a longer one",
-    "lvsa info fox.mp4", "what made a video: prompt, seed and all else", NULL};
+static const char *const info_examples[] = {"lvsa info Wan2.1-T2V-1.3B-Diffusers",
+                                            "the checkpoint, and what its usual video needs",
+                                            "lvsa info Wan2.1-T2V-1.3B-Diffusers --num-frames 481",
+                                            "the same for a longer one",
+                                            "lvsa info fox.mp4",
+                                            "what made a video: prompt, seed and all else",
+                                            "lvsa info fox.run",
+                                            "how far a run is that --checkpoint fox.run has left",
+                                            NULL};
 
 const command info_command = {
     .name = "info",
-    .summary = "show what a checkpoint is and needs, or what made a video",
+    .summary = "show what a checkpoint is and needs, what made a video, how far a run is",
     .details = "Shows a checkpoint's family, sizes, parameters and types, and the memory that a "
                "video needs, from its JSON files and the headers of its weights alone. Of an .mp4 "
-               "or .webm that lvsa generate has written it shows the run that made it.",
+               "or .webm that lvsa generate has written it shows the run that made it, and of a "
+               "run that was left, or of latents, how far they are too.",
     .examples = info_examples,
     .groups = info_groups,
     .settings_size = sizeof(info_settings),

@@ -160,6 +160,7 @@ int main(int argc, char **argv)
 {
     occupy_closed_files();
     signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like a full disk */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a limit on the size of files */
     if (argc < 2) {
         manual_print_program_help(stderr, program_groups);
         return CODE_USAGE;

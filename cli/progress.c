@@ -46,8 +46,8 @@ static void draw(progress *p, const lvsa_progress *now)
     char tail[MOST_LINE], line[MOST_LINE], time[PROGRESS_TIME_TEXT];
     const int width = terminal_width() - 1; /* the last column would wrap */
     int used = snprintf(tail, sizeof tail, " %d/%d", now->done, now->total);
-    if (now->done > 0 && now->done < now->total) {
-        const double each = now->seconds / now->done;
+    if (now->done > p->first && now->done < now->total) {
+        const double each = now->seconds / (now->done - p->first);
         snprintf(tail + used, sizeof tail - (size_t)used, "  %.*f s each  %s left",
                  each < 10.0 ? 2 : 1, each, progress_time(time, each * (now->total - now->done)));
     }
@@ -87,10 +87,11 @@ static void write_lines(const progress *p, const lvsa_progress *now)
         if (end) fprintf(stderr, "loaded the model in %.1f s\n", now->seconds);
         break;
     case LVSA_PHASE_DENOISE:
-        if (now->done == 0) break;
+        if (now->done == p->first) break;
         fprintf(stderr, "step %d/%d: %.2f s, %s left\n", now->done, now->total,
                 now->seconds - p->last_step,
-                progress_time(time, now->seconds / now->done * (now->total - now->done)));
+                progress_time(time, now->seconds / (now->done - p->first) *
+                                        (now->total - now->done)));
         break;
     case LVSA_PHASE_DECODE:
         if (end) fprintf(stderr, "decoded %d frames in %.1f s\n", now->total, now->seconds);
@@ -100,9 +101,11 @@ static void write_lines(const progress *p, const lvsa_progress *now)
 
 void progress_show(progress *p, const lvsa_progress *now)
 {
+    if (now->phase != p->phase || now->done == 0) p->first = now->done;
+    p->phase = now->phase;
     if (talk_get_level() > TALK_QUIET) {
         if (!p->terminal) write_lines(p, now);
-        else if (now->done == 0 || now->done == now->total ||
+        else if (now->done == p->first || now->done == now->total ||
                  now->seconds >= p->last_drawn + REDRAW)
             draw(p, now);
     }

@@ -12,6 +12,8 @@ typedef struct progress {
     bool drawn;        /* a line stands on the terminal that isn't ended */
     double last_drawn; /* seconds of the phase                           */
     double last_step;  /* seconds of the phase at the end of a step      */
+    lvsa_phase phase;  /* that was shown last ...                        */
+    int first;         /* ... and what was done when it began            */
 } progress;
 
 /* Silent under -q. */

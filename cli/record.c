@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state.h"
+
 /* All that a record may say: a file from elsewhere says neither what is written nor where. */
 static const char *const names[] = {"model",          "device",
                                     "prompt",         "negative-prompt",
@@ -135,10 +137,23 @@ exit_code record_parse(json_t **out, const char *text, const char *path)
     return complain(CODE_FAILED, "%s: its comment isn't a record of lvsa generate", path);
 }
 
+/* Of latents, and of a run that was left. */
+static exit_code read_state(json_t **out, const char *path)
+{
+    state_file f;
+    exit_code code = state_open(&f, path);
+    if (code == CODE_DONE && !f.record)
+        code = complain(CODE_FAILED, "%s: no record of what made it; another program has", f.path);
+    *out = json_incref(f.record);
+    state_close(&f);
+    return code;
+}
+
 exit_code record_read(json_t **out, const char *path)
 {
     char *text;
     *out = NULL;
+    if (state_is(path)) return read_state(out, path);
     if (lvsa_video_read_comment(&text, path) != LVSA_OK)
         return complain(CODE_FAILED, "%s", lvsa_last_error());
     exit_code code = text ? record_parse(out, text, path)

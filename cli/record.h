@@ -20,7 +20,7 @@ typedef struct record_run {
 /* The JSON of a run; free() it. */
 exit_code record_write(char **out, const record_run *run);
 
-/* The record in a video file; json_decref() it. */
+/* The record in a video file or a state; json_decref() it. */
 exit_code record_read(json_t **out, const char *path);
 
 /* The same of a comment's text; `path` is for the sentences. */

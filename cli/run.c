@@ -41,11 +41,15 @@ const option tell_options[] = {
 /* ---- one run --------------------------------------------------------------------------------- */
 
 typedef struct run {
-    const generate_settings *s;
+    const run_task *task;
+    const generate_settings *s; /* the task's                           */
     lvsa_pipeline *pipeline;
     lvsa_job job;
-    char *prompt; /* of a file, or NULL                          */
-    char *path;   /* of the video                                */
+    char *record; /* of the job; NULL: there is none             */
+    keep keep;
+    int first_step; /* that is still to do */
+    char *prompt;   /* of a file, or NULL                          */
+    char *path;     /* of the video                                */
     lvsa_forecast forecast;
     lvsa_plan *plan; /* for its mask; NULL: dense, or none is wanted */
     lvsa_video *video;
@@ -102,7 +106,14 @@ static int on_progress(void *user, const lvsa_progress *now)
         if (show_mask(r, now->done) != CODE_DONE) return 1;
     }
     r->at = *now;
-    return interrupt_count() > 0;
+    /* After a step on_state() comes, saves it and ends the run. */
+    return interrupt_count() > 0 && !(step && now->done > r->first_step);
+}
+
+static int on_state(void *user, const lvsa_state *state)
+{
+    run *r = user;
+    return keep_step(&r->keep, state, interrupt_count() > 0);
 }
 
 static int on_frame(void *user, const lvsa_frame *frame)
@@ -141,6 +152,33 @@ static exit_code find_path(run *r)
     return CODE_DONE;
 }
 
+static exit_code write_record(run *r)
+{
+    const record_run facts = {.model = r->s->job.make.model.value,
+                              .device = device_name(r->s->machine.device.value),
+                              .fps = job_fps(&r->s->job, r->pipeline),
+                              .job = &r->job,
+                              .geometry = lvsa_pipeline_get_geometry(r->pipeline),
+                              .forecast = &r->forecast};
+    return r->task->decode ? CODE_DONE : record_write(&r->record, &facts);
+}
+
+static exit_code open_keep(run *r)
+{
+    const keep_run facts = {.s = &r->s->keep,
+                            .video = r->path,
+                            .resumed = r->task->state_path,
+                            .step = r->first_step,
+                            .steps = r->job.steps,
+                            .model = r->task->model ? r->task->model : r->s->job.make.model.value,
+                            .record = r->record,
+                            .forecast = &r->forecast,
+                            .progress = &r->progress,
+                            .force = r->s->file.force.value,
+                            .strict = r->s->tell.strict.value};
+    return keep_open(&r->keep, &facts);
+}
+
 static exit_code open_video(run *r)
 {
     lvsa_video_format format = LVSA_VIDEO_FORMAT_INIT;
@@ -148,18 +186,8 @@ static exit_code open_video(run *r)
     format.rate = job_fps(&r->s->job, r->pipeline);
     format.frames = r->forecast.frames;
     format.replace = r->s->file.force.value;
-    const record_run facts = {.model = r->s->job.make.model.value,
-                              .device = device_name(r->s->machine.device.value),
-                              .fps = format.rate,
-                              .job = &r->job,
-                              .geometry = lvsa_pipeline_get_geometry(r->pipeline),
-                              .forecast = &r->forecast};
-    char *record;
-    TRY(record_write(&record, &facts));
-    format.comment = record;
-    lvsa_status status = lvsa_video_open(&r->video, r->path, &format);
-    free(record);
-    return complain_status(status);
+    format.comment = r->task->decode ? r->task->comment : r->record;
+    return complain_status(lvsa_video_open(&r->video, r->path, &format));
 }
 
 static exit_code open_pictures(run *r)
@@ -189,18 +217,31 @@ static exit_code make_plan(run *r)
     return a->compact.from && a->compact.value && !a->mask.value ? CODE_DONE : show_mask(r, 0);
 }
 
+static exit_code make_job(run *r)
+{
+    const run_task *t = r->task;
+    lvsa_state_info info = {.size = sizeof info};
+    r->job = (lvsa_job)LVSA_JOB_INIT;
+    r->job.strict = r->s->tell.strict.value;
+    if (!t->decode) TRY(job_make(&r->job, &r->prompt, &r->s->job, r->pipeline, r->job.strict));
+    r->job.state = t->state;
+    if (t->state) TRY(complain_status(lvsa_state_get_info(&info, t->state)));
+    r->first_step = info.steps_done;
+    return CODE_DONE;
+}
+
 /* Everything that can be known before the first step. */
 static exit_code prepare(run *r)
 {
     const generate_settings *s = r->s;
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
-    o.model = s->job.make.model.value;
+    o.model = r->task->model ? r->task->model : s->job.make.model.value;
     o.device = (lvsa_device)s->machine.device.value;
     o.threads = s->machine.threads.value;
-    TRY(job_check(&s->job));
+    if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));
     TRY(complain_status(lvsa_pipeline_open(&r->pipeline, &o)));
-    TRY(job_make(&r->job, &r->prompt, &s->job, r->pipeline, s->tell.strict.value));
+    TRY(make_job(r));
     TRY(find_path(r));
     r->job.user = r;
     if (s->pictures.every.value) r->job.on_preview = on_preview;
@@ -225,17 +266,38 @@ static void describe(const run *r)
 
 /* ---- and it ---------------------------------------------------------------------------------- */
 
-static exit_code explain(const run *r, lvsa_status status)
+static exit_code interrupted(const run *r, const char *advice)
 {
     static const char *const doing[] = {"encoding the text", "loading the model", "step", "frame"};
-    if (status != LVSA_ERR_CANCELLED) return complain_status(status);
-    if (r->failure != LVSA_OK) return complain(CODE_FAILED, "%s", r->sentence);
-    if (interrupt_count() == 0) return CODE_FAILED; /* a mask or preview, which has said why */
+    if (!advice) advice = "nothing was saved";
     if (r->at.phase == LVSA_PHASE_TEXT || r->at.phase == LVSA_PHASE_LOAD)
-        return complain(CODE_INTERRUPTED, "interrupted while %s; nothing was saved",
-                        doing[r->at.phase]);
-    return complain(CODE_INTERRUPTED, "interrupted after %s %d of %d; the run was not saved",
-                    doing[r->at.phase], r->at.done, r->at.total);
+        return complain(CODE_INTERRUPTED, "interrupted while %s; %s", doing[r->at.phase], advice);
+    return complain(CODE_INTERRUPTED, "interrupted after %s %d of %d; %s", doing[r->at.phase],
+                    r->at.done, r->at.total, advice);
+}
+
+/* Why there is no video, and what makes one of the work that was done. */
+static exit_code explain(const run *r, lvsa_status status)
+{
+    const bool stopped =
+        status == LVSA_ERR_CANCELLED && r->failure == LVSA_OK && interrupt_count() > 0;
+    const int done = stopped && r->at.phase == LVSA_PHASE_DENOISE ? r->at.done : -1;
+    char *advice = keep_advice(&r->keep, done, r->failure != LVSA_OK);
+    exit_code code = CODE_FAILED; /* a mask, a preview or a state, which has said why */
+    if (stopped) code = interrupted(r, advice);
+    else if (r->failure != LVSA_OK) complain(code, "%s", r->sentence);
+    else if (status != LVSA_ERR_CANCELLED) code = complain_status(status);
+    if (advice && !stopped) note(TALK_QUIET, "%s", advice);
+    free(advice);
+    return code;
+}
+
+static exit_code end_video(run *r)
+{
+    r->failure = lvsa_video_finish(&r->video);
+    if (r->failure == LVSA_OK) return CODE_DONE;
+    snprintf(r->sentence, sizeof r->sentence, "%s", lvsa_last_error());
+    return explain(r, r->failure);
 }
 
 static exit_code generate(run *r)
@@ -243,35 +305,45 @@ static exit_code generate(run *r)
     r->job.on_progress = on_progress;
     r->job.on_frame = on_frame;
     r->job.on_message = on_message;
-    r->progress = progress_begin();
-    describe(r);
+    r->job.on_state = on_state;
+    if (!r->task->decode) describe(r);
     interrupt_catch();
     lvsa_status status = lvsa_generate(r->pipeline, &r->job);
     progress_clear(&r->progress);
     if (status != LVSA_OK) return explain(r, status);
-    TRY(complain_status(lvsa_video_finish(&r->video)));
+    TRY(end_video(r));
+    keep_finish(&r->keep);
     exit_code code = pictures_finish(&r->pictures);
     puts(r->path);
     return code;
 }
 
-exit_code run_make(const generate_settings *s)
+exit_code run_make(const run_task *task)
 {
-    run r = {.s = s, .forecast = {.size = sizeof r.forecast}};
+    const generate_settings *s = task->s;
+    run r = {.task = task,
+             .s = s,
+             .keep = {.lock = -1, .room = -1},
+             .forecast = {.size = sizeof r.forecast},
+             .progress = progress_begin()};
     /* --backend holds it by now; the library would read it again, for cross-attention as well, and
      * the frames would depend on more than the options. */
     unsetenv("LVSA_BACKEND");
     exit_code code = prepare(&r);
     if (code == CODE_DONE && !s->file.dry_run.value) {
-        code = open_pictures(&r);
+        code = write_record(&r);
+        if (code == CODE_DONE) code = open_pictures(&r);
         if (code == CODE_DONE) code = open_video(&r);
+        if (code == CODE_DONE && !task->decode) code = open_keep(&r);
         if (code == CODE_DONE) code = generate(&r);
     }
     lvsa_video_abort(&r.video);
+    keep_close(&r.keep);
     pictures_close(&r.pictures);
     lvsa_plan_free(&r.plan);
     lvsa_pipeline_close(&r.pipeline);
     free(r.path);
+    free(r.record);
     free(r.prompt);
     return code;
 }

@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "job.h"
+#include "keep.h"
 #include "pictures.h"
 #include "record.h"
 
@@ -26,6 +27,7 @@ typedef struct generate_settings {
     job_settings job;
     machine_settings machine;
     file_settings file;
+    keep_settings keep;
     picture_settings pictures;
     tell_settings tell;
 } generate_settings;
@@ -33,7 +35,17 @@ typedef struct generate_settings {
 extern const option machine_options[];
 extern const option tell_options[];
 
+/* What to run. All borrowed. */
+typedef struct run_task {
+    const generate_settings *s;
+    const lvsa_state *state; /* to go on from, or NULL                                       */
+    const char *state_path;  /* of its file                                                  */
+    const char *model;       /* that is opened where it isn't the one of s, or NULL          */
+    int decode;              /* 1: the state's latents are all there is, and s says no job   */
+    const char *comment;     /* of the video then, or NULL: none                             */
+} run_task;
+
 /* Makes the video and prints the path of its file. */
-exit_code run_make(const generate_settings *s);
+exit_code run_make(const run_task *task);
 
 #endif

@@ -112,17 +112,31 @@ static void sync_directory(char *path)
     close(fd);
 }
 
+const char *lv_file_get_name(const lv_file *f)
+{
+    return f->temporary[0] != '\0' ? f->temporary : f->path;
+}
+
+lvsa_status lv_file_settle(lv_file *f)
+{
+    const bool beside = f->temporary[0] != '\0';
+    if (f->fd < 0) return LVSA_OK;
+    bool good = !beside || fsync(f->fd) == 0;
+    int error = errno;
+    if (close(f->fd) != 0 && good) good = false, error = errno;
+    f->fd = -1;
+    return good ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(error));
+}
+
 lvsa_status lv_file_finish(lv_file **file)
 {
     lv_file *f = *file;
     const bool beside = f->temporary[0] != '\0';
-    bool good = !beside || fsync(f->fd) == 0;
-    int error = errno;
-    if (close(f->fd) != 0 && good) good = false, error = errno;
-    if (good && beside && rename(f->temporary, f->path) != 0) good = false, error = errno;
-    if (!good && beside) unlink(f->temporary);
-    lvsa_status s = good ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(error));
-    if (good && beside) sync_directory(f->temporary);
+    lvsa_status s = lv_file_settle(f);
+    if (s == LVSA_OK && beside && rename(f->temporary, f->path) != 0)
+        s = lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
+    if (s != LVSA_OK && beside) unlink(f->temporary);
+    if (s == LVSA_OK && beside) sync_directory(f->temporary);
     file_free(file);
     return s;
 }
@@ -130,7 +144,7 @@ lvsa_status lv_file_finish(lv_file **file)
 void lv_file_abort(lv_file **file)
 {
     if (!file || !*file) return;
-    close((*file)->fd);
+    if ((*file)->fd >= 0) close((*file)->fd);
     if ((*file)->temporary[0] != '\0') unlink((*file)->temporary);
     file_free(file);
 }

@@ -18,6 +18,12 @@ typedef struct lv_file lv_file;
 lvsa_status lv_file_create(lv_file **out, const char *path);
 lvsa_status lv_file_write(lv_file *file, const void *data, size_t bytes);
 
+/* Where the file is until then, for whoever has to open it by name. */
+const char *lv_file_get_name(const lv_file *file);
+
+/* Brings it to the disk and closes it, so that many may wait for lv_file_finish(). */
+lvsa_status lv_file_settle(lv_file *file);
+
 /* Moves the file to its place, and closes it either way: where this fails with LVSA_ERR_IO, the
  * place is as it was. */
 lvsa_status lv_file_finish(lv_file **file);

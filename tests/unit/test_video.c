@@ -1,5 +1,6 @@
 /* test_video.c: video files, read back; names, places and disks that aren't right. */
 #include <errno.h>
+#include <glob.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,6 +53,23 @@ static bool exists(const char *path)
 {
     struct stat status;
     return lstat(path, &status) == 0;
+}
+
+static long size_of(const char *path)
+{
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return (long)status.st_size;
+}
+
+/* Files that aren't in their place yet. */
+static int count_pieces(void)
+{
+    glob_t found;
+    if (glob(scratch_path("*.tmp"), 0, NULL, &found) != 0) return 0;
+    const int count = (int)found.gl_pathc;
+    globfree(&found);
+    return count;
 }
 
 /* ---- y4m ------------------------------------------------------------------------------------- */
@@ -215,16 +233,16 @@ static void png_case(const char *pattern, const char *first, const char *twelfth
     enum { WIDTH = 9, HEIGHT = 5, FRAMES = 12 };
     const lvsa_video_format format = make_format(WIDTH, HEIGHT);
     lvsa_video *video;
+    uint8_t *rgb[FRAMES];
     CHECK_OK(lvsa_video_open(&video, scratch_path(pattern), &format));
     for (int i = 0; i < FRAMES; i++) {
-        uint8_t *rgb = make_frame(WIDTH, HEIGHT, i, false);
-        CHECK_OK(lvsa_video_write(video, rgb));
-        if (i == 0) check_png(scratch_path(first), rgb, WIDTH, HEIGHT);
-        if (i == 11) check_png(scratch_path(twelfth), rgb, WIDTH, HEIGHT);
-        free(rgb);
+        rgb[i] = make_frame(WIDTH, HEIGHT, i, false);
+        CHECK_OK(lvsa_video_write(video, rgb[i]));
     }
     CHECK_OK(lvsa_video_finish(&video));
-    assert_true(exists(scratch_path(first)) && exists(scratch_path(twelfth)));
+    check_png(scratch_path(first), rgb[0], WIDTH, HEIGHT);
+    check_png(scratch_path(twelfth), rgb[11], WIDTH, HEIGHT);
+    for (int i = 0; i < FRAMES; i++) free(rgb[i]);
 }
 
 static void png_comes_back(void **state)
@@ -383,6 +401,7 @@ static void files_are_kept_or_replaced(void **state)
 {
     (void)state;
     lvsa_video_format format = make_format(4, 4);
+    uint8_t *rgb = make_frame(4, 4, 0, false);
     lvsa_video *video;
     for (int i = 0; i < ENDINGS; i++) {
         const char *first = scratch_write(first_files[i], "old", 3);
@@ -392,12 +411,41 @@ static void files_are_kept_or_replaced(void **state)
         assert_true(exists(first));
         format.replace = 1;
         CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
+        CHECK_OK(lvsa_video_write(video, rgb));
+        assert_int_equal(size_of(first), 3);
         lvsa_video_abort(&video);
-        assert_false(exists(first));
+        assert_int_equal(size_of(first), 3);
+        CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
+        CHECK_OK(lvsa_video_write(video, rgb));
+        assert_int_equal(size_of(first), 3);
+        CHECK_OK(lvsa_video_finish(&video));
+        assert_true(size_of(first) > 3);
+        remove(first);
     }
+    free(rgb);
     lvsa_video_abort(&video);
     lvsa_video_abort(NULL);
     CHECK_OK(lvsa_video_finish(&video));
+}
+
+/* What has come to the place while the video was made isn't the video's to replace. */
+static void a_newcomer_stays(void **state)
+{
+    (void)state;
+    const lvsa_video_format format = make_format(4, 4);
+    uint8_t *rgb = make_frame(4, 4, 0, false);
+    lvsa_video *video;
+    for (int i = 0; i < ENDINGS; i++) {
+        CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
+        CHECK_OK(lvsa_video_write(video, rgb));
+        const char *first = scratch_write(first_files[i], "new", 3);
+        CHECK_FAILS(lvsa_video_finish(&video), LVSA_ERR_IO, "is there already");
+        assert_null(video);
+        assert_int_equal(size_of(first), 3);
+        assert_int_equal(count_pieces(), 0);
+        remove(first);
+    }
+    free(rgb);
 }
 
 static void an_abort_leaves_nothing(void **state)
@@ -409,11 +457,12 @@ static void an_abort_leaves_nothing(void **state)
     lvsa_video *video;
     for (int i = 0; i < ENDINGS; i++) {
         CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
-        assert_true(exists(scratch_path(first_files[i])));
+        assert_int_equal(count_pieces(), 1);
         for (int j = 0; j < 2; j++) CHECK_OK(lvsa_video_write(video, rgb));
-        assert_true(exists(scratch_path(second_files[i])));
+        assert_false(exists(scratch_path(first_files[i])));
         lvsa_video_abort(&video);
         assert_null(video);
+        assert_int_equal(count_pieces(), 0);
         assert_false(exists(scratch_path(first_files[i])));
         assert_false(exists(scratch_path(second_files[i])));
     }
@@ -526,6 +575,7 @@ int main(void)
         cmocka_unit_test(comments_that_are_not_kept),
         cmocka_unit_test(places_that_cannot_be_written),
         cmocka_unit_test(files_are_kept_or_replaced),
+        cmocka_unit_test(a_newcomer_stays),
         cmocka_unit_test(an_abort_leaves_nothing),
         cmocka_unit_test(an_abort_leaves_links),
         cmocka_unit_test(full_disks),

@@ -4,10 +4,11 @@
 
 #ifdef LVSA_HAVE_PNG
 
-#include <errno.h>
 #include <png.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 /* "out_%04d.png" in its parts. */
@@ -19,8 +20,9 @@ typedef struct pattern {
 
 typedef struct pictures {
     lvsa_video base;
-    FILE *file; /* of the first picture, made at opening to find out whether it can be */
-    int count;  /* of pictures written                                                 */
+    lv_file **files;    /* [capacity], none in its place before all are written           */
+    int capacity, made; /* the first is made at opening, to find out whether it can be */
+    int count;          /* of pictures written                                         */
     pattern p;
     char *path;  /* as it was given */
     char *name;  /* of a picture    */
@@ -61,6 +63,7 @@ static const char *name_of(pictures *w, int number)
 static void pictures_free(lvsa_video *video)
 {
     pictures *w = (pictures *)video;
+    lv_free(w->files);
     lv_free(w->name);
     lv_free(w->path);
     lv_free(w);
@@ -74,20 +77,28 @@ static lvsa_status check_names(pictures *w, const lvsa_video_format *format)
     return LVSA_OK;
 }
 
-/* The file of the first picture while no frame has come. */
-static void drop_first(pictures *w)
-{
-    if (!w->file) return;
-    fclose(w->file);
-    w->file = NULL;
-    lv_video_remove_file(name_of(w, 0));
-}
-
 static void pictures_remove(lvsa_video *video)
 {
     pictures *w = (pictures *)video;
-    drop_first(w);
-    while (w->count > 0) lv_video_remove_file(name_of(w, --w->count));
+    for (int i = 0; i < w->made; i++) lv_file_abort(&w->files[i]);
+    w->made = 0;
+}
+
+/* The file of the next picture. */
+static lvsa_status make_file(pictures *w)
+{
+    enum { FIRST = 256 };
+    const char *name = name_of(w, w->made);
+    if (w->made == w->capacity) {
+        const int capacity = w->capacity ? 2 * w->capacity : FIRST;
+        lv_file **files =
+            lv_grow_array(w->files, (size_t)w->capacity, (size_t)capacity, sizeof *files);
+        if (!files) return lv_fail(LVSA_ERR_MEMORY, "%s: no memory for %d files", name, capacity);
+        w->files = files, w->capacity = capacity;
+    }
+    LV_TRY(lv_file_create(&w->files[w->made], name));
+    w->made++;
+    return LVSA_OK;
 }
 
 static lvsa_status pictures_open(lvsa_video **out, const char *path,
@@ -109,7 +120,7 @@ static lvsa_status pictures_open(lvsa_video **out, const char *path,
         w->p.after = w->path + (p.after - path);
         s = check_names(w, format);
     }
-    if (s == LVSA_OK) s = lv_video_create_file(&w->file, name_of(w, 0));
+    if (s == LVSA_OK) s = make_file(w);
     if (s != LVSA_OK) pictures_free(&w->base);
     else *out = &w->base;
     return s;
@@ -126,26 +137,28 @@ static png_image make_image(int width, int height)
 static lvsa_status pictures_write(lvsa_video *video, const uint8_t *rgb)
 {
     pictures *w = (pictures *)video;
-    FILE *file = w->file;
-    const char *name = name_of(w, w->count);
-    png_image image = make_image(video->format.width, video->format.height);
-    w->file = NULL;
-    if (!file) LV_TRY(lv_video_create_file(&file, name));
-    w->count++;
-    errno = 0;
-    if (!png_image_write_to_stdio(&image, file, 0, rgb, 0, NULL)) {
-        lvsa_status s =
-            lv_fail(LVSA_ERR_IO, "%s: %s", name, errno ? strerror(errno) : image.message);
-        fclose(file);
-        return s;
-    }
-    return lv_video_close_file(&file, name);
+    uint8_t *data;
+    size_t bytes;
+    if (w->count == w->made) LV_TRY(make_file(w));
+    LV_TRY(lv_png_encode(&data, &bytes, rgb, video->format.width, video->format.height));
+    lv_file *file = w->files[w->count];
+    lvsa_status s = lv_file_write(file, data, bytes);
+    lv_free(data);
+    if (s == LVSA_OK) s = lv_file_settle(file);
+    if (s == LVSA_OK) w->count++;
+    return s;
 }
 
 static lvsa_status pictures_finish(lvsa_video *video)
 {
-    drop_first((pictures *)video);
-    return LVSA_OK;
+    pictures *w = (pictures *)video;
+    lvsa_status s = LVSA_OK;
+    for (int i = 0; i < w->count && s == LVSA_OK; i++) {
+        s = lv_video_check_free(name_of(w, i), video->format.replace); /* somebody else's by now */
+        if (s == LVSA_OK) s = lv_file_finish(&w->files[i]);
+    }
+    pictures_remove(video); /* the first, where no frame came, and what couldn't be moved */
+    return s;
 }
 
 const lv_video_writer lv_video_png = {

@@ -1,6 +1,6 @@
 /* video.c: finds the writer for a name. */
 #include <ctype.h>
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -73,6 +73,7 @@ lvsa_status lvsa_video_finish(lvsa_video **video)
 {
     if (!video || !*video) return LVSA_OK;
     lvsa_status s = (*video)->writer->finish(*video);
+    if (s != LVSA_OK) (*video)->writer->remove(*video);
     (*video)->writer->free(*video);
     *video = NULL;
     return s;
@@ -110,24 +111,4 @@ lvsa_status lv_video_check_free(const char *path, int replace)
     return lv_fail(LVSA_ERR_IO,
                    "%s is there already; another name is wanted, or leave to replace it (--force)",
                    path);
-}
-
-lvsa_status lv_video_create_file(FILE **out, const char *path)
-{
-    *out = fopen(path, "wb");
-    return *out ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
-}
-
-lvsa_status lv_video_close_file(FILE **file, const char *path)
-{
-    FILE *f = *file;
-    *file = NULL;
-    if (!f || fclose(f) == 0) return LVSA_OK;
-    return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
-}
-
-void lv_video_remove_file(const char *path)
-{
-    struct stat status;
-    if (lstat(path, &status) == 0 && S_ISREG(status.st_mode)) remove(path);
 }

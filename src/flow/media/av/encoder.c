@@ -171,15 +171,13 @@ lvsa_status lv_av_open(lv_av_encoder **out, const lv_av_video *video, lv_av_why 
     return s;
 }
 
-lvsa_status lv_av_start(lv_av_encoder *e, const char *path, bool *made, lv_av_why *why)
+lvsa_status lv_av_start(lv_av_encoder *e, const char *path, lv_av_why *why)
 {
     AVDictionary *options = NULL;
-    *made = false;
     e->file->url = lv_av_make_url(path);
     if (!e->file->url) return lv_av_fail(why, "its name", AVERROR(ENOMEM));
     int code = avio_open(&e->file->pb, e->file->url, AVIO_FLAG_WRITE);
     if (code < 0) return lv_av_fail(why, "", code);
-    *made = true;
     const bool mp4 = strcmp(e->file->oformat->name, "mp4") == 0;
     if (mp4 && !(e->file->pb->seekable & AVIO_SEEKABLE_NORMAL)) {
         snprintf(why->text, sizeof why->text,

@@ -5,7 +5,7 @@
 #include "flow/media/av/module.h"
 
 lvsa_status lv_av_open(lv_av_encoder **out, const lv_av_video *video, lv_av_why *why);
-lvsa_status lv_av_start(lv_av_encoder *encoder, const char *path, bool *made, lv_av_why *why);
+lvsa_status lv_av_start(lv_av_encoder *encoder, const char *path, lv_av_why *why);
 lvsa_status lv_av_write(lv_av_encoder *encoder, const uint8_t *planes, lv_av_why *why);
 lvsa_status lv_av_finish(lv_av_encoder *encoder, lv_av_why *why);
 void lv_av_close(lv_av_encoder **encoder);

@@ -9,7 +9,7 @@
 #include <lvsa/lvsa_status.h>
 
 /* Counts the changes of lv_av_table and of what its functions take. */
-enum { LV_AV_ABI = 1 };
+enum { LV_AV_ABI = 2 };
 
 typedef enum lv_av_container { LV_AV_MP4 = 0, LV_AV_WEBM = 1 } lv_av_container;
 
@@ -36,8 +36,8 @@ typedef struct lv_av_table {
 
     /* An encoder; no file yet. LVSA_ERR_UNSUPPORTED: there is no codec, or it refuses the video. */
     lvsa_status (*open)(lv_av_encoder **out, const lv_av_video *video, lv_av_why *why);
-    /* Its file. *made says whether there is one now, also after a failure. */
-    lvsa_status (*start)(lv_av_encoder *encoder, const char *path, bool *made, lv_av_why *why);
+    /* Begins its file. */
+    lvsa_status (*start)(lv_av_encoder *encoder, const char *path, lv_av_why *why);
     /* The next frame: planes Y [height, width], Cb and Cr [half, half], rounded up. */
     lvsa_status (*write)(lv_av_encoder *encoder, const uint8_t *planes, lv_av_why *why);
     /* The frames that the encoder still has, and the file's end. */

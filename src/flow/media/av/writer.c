@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "flow/media/av/module.h"
 #include "flow/media/writer.h"
@@ -14,6 +15,7 @@ enum { QUEUE = 3 /* frames: one that comes in, one in between, one that is encod
 typedef struct film {
     lvsa_video base;
     const lv_av_table *av;
+    lv_file *file; /* the encoder opens it once more, by its name */
     char *path;
     lv_yuv yuv;
     size_t frame;    /* bytes that come in                         */
@@ -109,6 +111,7 @@ static void film_free(lvsa_video *video)
     film *f = (film *)video;
     end_thread(f, true);
     if (f->encoder) f->av->close(&f->encoder);
+    lv_file_abort(&f->file);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     lv_free(f->planes);
@@ -122,7 +125,7 @@ static void film_remove(lvsa_video *video)
     film *f = (film *)video;
     end_thread(f, true);
     f->av->close(&f->encoder);
-    lv_video_remove_file(f->path);
+    lv_file_abort(&f->file);
 }
 
 static lvsa_status make_film(film **out, const char *path, const lvsa_video_format *format)
@@ -142,19 +145,17 @@ static lvsa_status make_film(film **out, const char *path, const lvsa_video_form
                    f->frame);
 }
 
-/* A file that can't be opened is no file of ours to remove. */
 static lvsa_status start_film(film *f, const lvsa_video_format *format, lv_av_container container)
 {
     lv_av_why why = {""};
-    bool made = false;
     const lv_av_video v = {container,     format->width, format->height, format->rate,
                            format->scale, f->yuv.bt709,  format->comment};
     lvsa_status s = f->av->open(&f->encoder, &v, &why);
-    if (s == LVSA_OK) s = f->av->start(f->encoder, f->path, &made, &why);
-    if (s != LVSA_OK) s = fail_here(f, s, &why);
-    if (s == LVSA_OK) s = start_thread(f);
-    if (s != LVSA_OK && made) film_remove(&f->base);
-    return s;
+    if (s != LVSA_OK) return fail_here(f, s, &why);
+    LV_TRY(lv_file_create(&f->file, f->path));
+    s = f->av->start(f->encoder, lv_file_get_name(f->file), &why);
+    if (s != LVSA_OK) return fail_here(f, s, &why);
+    return start_thread(f);
 }
 
 static lvsa_status film_open(lvsa_video **out, const char *path, const lvsa_video_format *format,
@@ -207,9 +208,9 @@ static lvsa_status film_finish(lvsa_video *video)
     lv_av_why why = f->why;
     lvsa_status s = f->failed;
     if (s == LVSA_OK) s = f->av->finish(f->encoder, &why);
-    if (s == LVSA_OK) return LVSA_OK;
-    film_remove(video); /* without its index it is no video */
-    return lv_fail(s, "%s: %s; what there was of it is removed", f->path, why.text);
+    if (s != LVSA_OK) return fail_here(f, s, &why);
+    LV_TRY(lv_video_check_free(f->path, video->format.replace)); /* somebody else's by now */
+    return lv_file_finish(&f->file);
 }
 
 /* ---- comments -------------------------------------------------------------------------------- */

@@ -1,0 +1,438 @@
+/* keep.c: states, latents and the places for them. */
+#define _DEFAULT_SOURCE /* flock(), realpath() */
+#include "keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STATE_FILE "state.safetensors"
+#define DONE_FILE "done.json"
+
+enum { HEADER_ROOM = 1 << 16 /* bytes, and the note comes on top */ };
+
+/* clang-format off */
+const option keep_options[] = {
+    {"output-latent", 0, OPTION_TEXT, offsetof(keep_settings, latents), "FILE",
+     .help = "keep the latents too, a .safetensors, for lvsa decode"},
+    {"checkpoint", 0, OPTION_TEXT, offsetof(keep_settings, checkpoint), "DIR",
+     .help = "save the run there after steps, for lvsa resume"},
+    {"checkpoint-every", 0, OPTION_NUMBER, offsetof(keep_settings, every), "SECONDS", .lo = 0,
+     .hi = 86400, .fallback = "60", .help = "at most once in so many seconds; 0: after each step"},
+    {.name = NULL}};
+/* clang-format on */
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* malloc()ed text; NULL: no memory. */
+static char *text_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static char *text_of(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = length >= 0 ? malloc((size_t)length + 1) : NULL;
+    if (!text) return NULL;
+    va_start(args, format);
+    vsnprintf(text, (size_t)length + 1, format, args);
+    va_end(args);
+    return text;
+}
+
+static exit_code no_memory(void)
+{
+    return complain(CODE_MEMORY, "the names of files don't fit in memory");
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool is_there(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
+char *keep_find_state(const char *path)
+{
+    char *file = is_folder(path) ? text_of("%s/" STATE_FILE, path) : text_of("%s", path);
+    if (!file) no_memory();
+    return file;
+}
+
+/* The path from the root, whether or not something is there. */
+static char *absolute(const char *path)
+{
+    char here[PATH_MAX];
+    if (*path == '/' || !getcwd(here, sizeof here)) return text_of("%s", path);
+    return text_of("%s/%s", here, path);
+}
+
+/* As a shell takes it for one word. */
+static char *quoted(const char *path)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./,:=+@%";
+    if (*path && path[strspn(path, plain)] == '\0') return text_of("%s", path);
+    char *text = malloc(4 * strlen(path) + 3), *to = text;
+    if (!text) return NULL;
+    *to++ = '\'';
+    for (; *path; path++) {
+        if (*path != '\'') *to++ = *path;
+        else to += sprintf(to, "'\\''");
+    }
+    strcpy(to, "'");
+    return text;
+}
+
+/* "fox.unfinished.safetensors" of "fox.mp4"; of a pipe or a device, which has no room beside it,
+ * the same for "video" here. */
+static char *beside(const char *video)
+{
+    struct stat status;
+    if (stat(video, &status) == 0 && !S_ISREG(status.st_mode)) video = "video";
+    const char *slash = strrchr(video, '/'), *dot = strrchr(slash ? slash : video, '.');
+    const int length = (int)(dot ? (size_t)(dot - video) : strlen(video));
+    return text_of("%.*s.unfinished.safetensors", length, video);
+}
+
+/* ---- what a file says ------------------------------------------------------------------------ */
+
+char *keep_find_video(const char *folder)
+{
+    char *path = text_of("%s/" DONE_FILE, folder), *video = NULL;
+    json_t *done = path && is_folder(folder) ? json_load_file(path, 0, NULL) : NULL;
+    const char *text = json_string_value(json_object_get(done, "video"));
+    if (text) video = text_of("%s", text);
+    json_decref(done);
+    free(path);
+    return video;
+}
+
+/* The record, and where the run's files are for whoever goes on from another folder. */
+static char *make_note(const keep_run *run)
+{
+    char model[PATH_MAX], *video = absolute(run->video);
+    char *latents = run->s->latents.value ? absolute(run->s->latents.value) : NULL;
+    json_t *note = json_loads(run->record, 0, NULL), *files = json_object();
+    if (realpath(run->model, model)) json_object_set_new(files, "model", json_string(model));
+    json_object_set_new(files, "output", json_string(video ? video : run->video));
+    if (latents) json_object_set_new(files, "output-latent", json_string(latents));
+    json_object_set_new(note, "files", files);
+    char *text = note ? json_dumps(note, JSON_COMPACT) : NULL;
+    json_decref(note);
+    free(latents);
+    free(video);
+    return text;
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* A state that is there and isn't this run's. */
+static exit_code refuse_state(const char *path, const char *name)
+{
+    lvsa_state *state;
+    lvsa_state_info info = {.size = sizeof info};
+    char *word = quoted(name);
+    exit_code code;
+    if (lvsa_state_open(&state, path) != LVSA_OK || lvsa_state_get_info(&info, state) != LVSA_OK)
+        code = complain(CODE_FAILED,
+                        "%s is there already; another name is wanted, or leave to replace it "
+                        "(--force)",
+                        path);
+    else if (info.steps_done < info.steps)
+        code = complain(CODE_FAILED,
+                        "%s holds a run after step %d of %d: lvsa resume %s goes on with it, "
+                        "--force begins anew",
+                        path, info.steps_done, info.steps, word ? word : name);
+    else
+        code = complain(CODE_FAILED,
+                        "%s holds the latents of a run whose video isn't done: lvsa %s %s%s makes "
+                        "it, --force begins anew",
+                        path, info.note ? "resume" : "decode", word ? word : name,
+                        info.note ? "" : " -o VIDEO");
+    lvsa_state_close(&state);
+    free(word);
+    return code;
+}
+
+/* What a run that was killed while it wrote has left of its files. */
+static void remove_pieces(const char *folder)
+{
+    glob_t found;
+    char *pattern = text_of("%s/" STATE_FILE ".*.tmp", folder);
+    if (pattern && glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) unlink(found.gl_pathv[i]);
+        globfree(&found);
+    }
+    free(pattern);
+}
+
+static exit_code open_folder(keep *k)
+{
+    if (mkdir(k->folder, 0777) != 0 && errno != EEXIST)
+        return complain(CODE_FAILED, "%s: %s", k->folder, strerror(errno));
+    k->lock = open(k->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (k->lock < 0) return complain(CODE_FAILED, "%s: %s", k->folder, strerror(errno));
+    if (flock(k->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return complain(CODE_FAILED, "%s: another run writes there; give this one another folder",
+                        k->folder);
+    remove_pieces(k->folder);
+    return CODE_DONE;
+}
+
+/* A file without a name beside `path`, of so many bytes: what is written there later fits. -1, and
+ * the reason in errno. */
+static int take_room(const char *path, int64_t bytes)
+{
+    char *name = text_of("%s.XXXXXX", path);
+    if (!name) return errno = ENOMEM, -1;
+    const int fd = mkstemp(name);
+    int error = fd < 0 ? errno : 0;
+    if (fd >= 0) {
+        unlink(name);
+        error = posix_fallocate(fd, 0, (off_t)bytes);
+        if (error == EINVAL || error == EOPNOTSUPP) error = 0; /* it can't be known here */
+        if (error) close(fd);
+    }
+    free(name);
+    errno = error;
+    return error ? -1 : fd;
+}
+
+static void drop_room(keep *k)
+{
+    if (k->room >= 0) close(k->room);
+    k->room = -1;
+}
+
+static exit_code try_place(keep *k, const char *path, int64_t bytes)
+{
+    drop_room(k);
+    k->room = take_room(path, bytes);
+    if (k->room >= 0) return CODE_DONE;
+    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+        return complain(CODE_FAILED,
+                        "%s: %s: %.1f MB are wanted, so that no work is lost; make room, or name "
+                        "a place elsewhere (--checkpoint, --output-latent)",
+                        path, strerror(errno), 1e-6 * (double)bytes);
+    return complain(CODE_FAILED, "%s: %s", path, strerror(errno));
+}
+
+/* With a folder, states are written again and again, and the room is for the last one. */
+static exit_code open_state(keep *k, const keep_run *run)
+{
+    const int64_t bytes = (k->folder ? run->forecast->latents : run->forecast->state) +
+                          HEADER_ROOM + (int64_t)strlen(k->note);
+    const bool ours = run->resumed && strcmp(run->resumed, k->state) == 0;
+    struct stat status;
+    if (k->folder) TRY(open_folder(k));
+    if (is_there(k->state) && !ours && !run->force)
+        return refuse_state(k->state, k->folder ? k->folder : k->state);
+    if (!k->folder && stat(k->video, &status) == 0 && !S_ISREG(status.st_mode) &&
+        (k->room = take_room(k->state, bytes)) < 0) {
+        TRY(warn(run->strict,
+                 "%s: %s: the work isn't kept; --checkpoint or --output-latent says where it can",
+                 k->state, strerror(errno)));
+        free(k->state);
+        k->state = NULL;
+        return CODE_DONE;
+    }
+    TRY(try_place(k, k->state, bytes));
+    return CODE_DONE;
+}
+
+static exit_code open_latents(keep *k, const keep_run *run)
+{
+    const size_t length = strlen(k->latents);
+    static const char end[] = ".safetensors";
+    const int64_t bytes = run->forecast->latents + HEADER_ROOM + (int64_t)strlen(k->record);
+    if (length < sizeof end || strcmp(k->latents + length - (sizeof end - 1), end) != 0)
+        return complain(CODE_USAGE, "--output-latent %s: a name that ends in %s is wanted",
+                        k->latents, end);
+    if (is_there(k->latents) && !run->force)
+        return complain(CODE_FAILED,
+                        "%s is there already; another name is wanted, or leave to replace it "
+                        "(--force)",
+                        k->latents);
+    return try_place(k, k->latents, bytes);
+}
+
+/* Bytes of a .y4m; 0: it can't be known of another format. */
+static int64_t video_bytes(const char *path, const lvsa_forecast *f)
+{
+    const int64_t chroma = (int64_t)((f->width + 1) / 2) * ((f->height + 1) / 2);
+    const size_t length = strlen(path);
+    if (length < 4 || strcmp(path + length - 4, ".y4m") != 0) return 0;
+    return f->frames * (6 + (int64_t)f->width * f->height + 2 * chroma) + HEADER_ROOM;
+}
+
+/* What the disk has left besides the room for states. */
+static exit_code check_video(const keep_run *run)
+{
+    struct stat status;
+    struct statvfs disk;
+    struct rlimit limit;
+    const int64_t bytes = video_bytes(run->video, run->forecast);
+    const char *slash = strrchr(run->video, '/');
+    char *folder =
+        text_of("%.*s", slash ? (int)(slash - run->video) + 1 : 1, slash ? run->video : ".");
+    const bool plain = stat(run->video, &status) != 0 || S_ISREG(status.st_mode);
+    exit_code code = CODE_DONE;
+    if (!folder) return no_memory();
+    if (bytes && plain && statvfs(folder, &disk) == 0 &&
+        (double)disk.f_bavail * (double)disk.f_frsize < (double)bytes)
+        code = complain(CODE_FAILED,
+                        "%s: it will have %.1f MB, and its disk has %.1f MB left; make room, or "
+                        "write an .mp4 or .webm, which are far smaller",
+                        run->video, 1e-6 * (double)bytes,
+                        1e-6 * (double)disk.f_bavail * (double)disk.f_frsize);
+    else if (bytes && plain && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+             limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < (rlim_t)bytes)
+        code = complain(CODE_FAILED,
+                        "%s: it will have %.1f MB, and this process may write files of %.1f MB "
+                        "(ulimit -f)",
+                        run->video, 1e-6 * (double)bytes, 1e-6 * (double)limit.rlim_cur);
+    free(folder);
+    return code;
+}
+
+exit_code keep_open(keep *k, const keep_run *run)
+{
+    const keep_settings *s = run->s;
+    *k = (keep){.every = s->every.value,
+                .strict = run->strict,
+                .progress = run->progress,
+                .saved = run->step,
+                .steps = run->steps,
+                .lock = -1,
+                .room = -1};
+    k->video = text_of("%s", run->video);
+    k->note = make_note(run);
+    k->record = text_of("%s", run->record);
+    if (s->latents.value) k->latents = text_of("%s", s->latents.value);
+    if (s->checkpoint.value) k->folder = text_of("%s", s->checkpoint.value);
+    k->state = k->folder      ? text_of("%s/" STATE_FILE, k->folder)
+               : run->resumed ? text_of("%s", run->resumed)
+                              : beside(run->video);
+    if (!k->video || !k->note || !k->record || !k->state || (s->latents.value && !k->latents) ||
+        (s->checkpoint.value && !k->folder))
+        return no_memory();
+    if (k->latents) TRY(open_latents(k, run));
+    TRY(open_state(k, run));
+    TRY(check_video(run));
+    if (!k->folder) return CODE_DONE;
+    char *done = text_of("%s/" DONE_FILE, k->folder);
+    if (done) unlink(done); /* of a run before */
+    free(done);
+    return CODE_DONE;
+}
+
+void keep_close(keep *k)
+{
+    drop_room(k);
+    if (k->lock >= 0) close(k->lock);
+    free(k->record);
+    free(k->note);
+    free(k->video);
+    free(k->state);
+    free(k->folder);
+    free(k->latents);
+    *k = (keep){.lock = -1, .room = -1};
+}
+
+/* ---- during the run -------------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The run goes on after it, unless it is strict. */
+static int couldnt_write(const keep *k, const char *what)
+{
+    progress_clear(k->progress);
+    return warn(k->strict, "%s couldn't be kept: %s", what, lvsa_last_error()) != CODE_DONE;
+}
+
+static int write_state(keep *k, const lvsa_state *state, const lvsa_state_info *info)
+{
+    k->written = now();
+    if (lvsa_state_write(k->state, state, k->note) != LVSA_OK)
+        return couldnt_write(k, info->steps_done == info->steps ? "the latents" : "the run");
+    k->saved = info->steps_done, k->steps = info->steps;
+    return 0;
+}
+
+int keep_step(keep *k, const lvsa_state *state, bool interrupted)
+{
+    lvsa_state_info info = {.size = sizeof info};
+    if (lvsa_state_get_info(&info, state) != LVSA_OK) return 1;
+    const bool last = info.steps_done == info.steps;
+    const bool due = k->folder && (k->written == 0.0 || now() - k->written >= k->every);
+    int end = 0;
+    if (last || (interrupted && !k->folder)) drop_room(k);
+    if (last && k->latents) {
+        k->has_latents = lvsa_state_write(k->latents, state, k->record) == LVSA_OK;
+        if (!k->has_latents) end = couldnt_write(k, "the latents");
+    }
+    /* Latents that are kept on purpose are enough to decode. */
+    const bool enough = last && k->has_latents && !k->folder;
+    if (k->state && !enough && (last || interrupted || due)) end |= write_state(k, state, &info);
+    return end || interrupted;
+}
+
+/* ---- after it -------------------------------------------------------------------------------- */
+
+void keep_finish(keep *k)
+{
+    if (!k->video) return; /* nothing was to be kept */
+    char *path = NULL, *video = absolute(k->video);
+    if (k->folder && (path = text_of("%s/" DONE_FILE, k->folder))) {
+        json_t *done = json_pack("{s:s}", "video", video ? video : k->video);
+        if (!done || json_dump_file(done, path, JSON_COMPACT) != 0)
+            note(TALK_NORMAL, "%s: %s: couldn't be marked as done", k->folder, strerror(errno));
+        json_decref(done);
+    }
+    if (k->state && (k->folder || k->saved > 0)) unlink(k->state);
+    k->saved = 0;
+    free(path);
+    free(video);
+}
+
+char *keep_advice(const keep *k, int done, bool elsewhere)
+{
+    const char *place = k->saved > 0 ? (k->folder ? k->folder : k->state) : k->latents;
+    const bool resumed = k->saved > 0 && k->saved < k->steps;
+    char *text = NULL;
+    if (k->saved == 0 && !k->has_latents) return NULL;
+    char *from = quoted(place), *to = quoted(k->video);
+    if (!from || !to) text = NULL;
+    else if (resumed && k->saved == done) text = text_of("lvsa resume %s goes on from there", from);
+    else if (resumed) text = text_of("lvsa resume %s goes on after step %d", from, k->saved);
+    else
+        text = text_of("the latents are kept; lvsa decode %s -o %s makes the video", from,
+                       elsewhere ? "VIDEO" : to);
+    free(to);
+    free(from);
+    return text;
+}
