@@ -91,9 +91,10 @@ typedef struct lvsa_pipeline_options {
     const char *model;  /* directory of a diffusers-layout checkpoint                             */
     lvsa_device device;
     int threads;        /* CPU threads; 0: as many as OpenMP would take                           */
+    int gpu;            /* which one, from 0                                                      */
 } lvsa_pipeline_options;
 
-#define LVSA_PIPELINE_OPTIONS_INIT {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0}
+#define LVSA_PIPELINE_OPTIONS_INIT {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0}
 
 /* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
  * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be
@@ -198,7 +199,8 @@ typedef struct lvsa_job {
  * "auto" is LVSA_INTERVAL_AUTO. lvsa_pipeline_open() has refused values that make no sense. */
 LVSA_API void lvsa_pipeline_job_defaults(lvsa_job *job, const lvsa_pipeline *pipeline);
 
-/* What a job will take. All memory is in bytes, and includes the weights. */
+/* What a job will take. All memory is in bytes, of the device, and includes the weights; of a GPU
+ * also what is taken of it already. */
 typedef struct lvsa_forecast {
     size_t size;               /* sizeof(lvsa_forecast), set by the caller                        */
     int frames, height, width; /* of the video that will be made                                  */
@@ -208,7 +210,8 @@ typedef struct lvsa_forecast {
     int64_t denoise;
     int64_t decode;
     int64_t needed;            /* the most of the three                                           */
-    int64_t available;         /* what the machine can give to this process now; 0: unknown       */
+    int64_t available;         /* what the machine can give to this process now; 0: unknown;
+                                  of a GPU all that it has                                        */
     int64_t state;             /* of the largest state that on_state is given, in a file          */
     int64_t latents;           /* of the last one: the latents alone                              */
 } lvsa_forecast;

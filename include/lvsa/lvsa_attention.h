@@ -131,7 +131,11 @@ LVSA_API const lvsa_runs *lvsa_plan_get_runs(const lvsa_plan *plan);
 typedef enum lvsa_dtype { LVSA_F32 = 1, LVSA_F16 = 2, LVSA_BF16 = 3 } lvsa_dtype;
 
 /* Where it runs; memory and stream belong to it. */
-typedef enum lvsa_device { LVSA_DEVICE_CPU = 0, LVSA_DEVICE_CUDA = 1 } lvsa_device;
+typedef enum lvsa_device {
+    LVSA_DEVICE_CPU = 0,
+    LVSA_DEVICE_CUDA = 1,
+    LVSA_DEVICE_AUTO = 2 /* of pipelines alone: CUDA where it can be used, otherwise the CPU */
+} lvsa_device;
 
 typedef struct lvsa_device_info {
     size_t size;    /* sizeof(lvsa_device_info), set by the caller                            */
@@ -141,7 +145,7 @@ typedef struct lvsa_device_info {
 
 /* Can the device be used, and what is it? A GPU needs the CUDA module, which is loaded at the first
  * call that names it; it is the calling thread's current GPU. Fails with LVSA_ERR_UNSUPPORTED (no
- * module, no driver, no GPU, a GPU that is no sm_90) or LVSA_ERR_DEVICE. Any thread. */
+ * module, no driver, no GPU, a GPU before sm_80) or LVSA_ERR_DEVICE. Any thread. */
 LVSA_API lvsa_status lvsa_device_get_info(lvsa_device_info *out, lvsa_device device);
 
 /* Memory of a device, for programs without a compiler of its own. Free takes NULL and a pointer to

@@ -8,11 +8,11 @@ static lvsa_status forecast_text(int64_t *bytes, lv_work *w)
     lv_umt5 *encoder = NULL;
     size_t scratch = 0;
     const int64_t longest = w->length[1] > w->length[0] ? w->length[1] : w->length[0];
-    LV_TRY(lv_device_open_dry(&dry, w->p->device->kind, w->p->device->threads));
+    LV_TRY(lv_device_open_dry(&dry, w->p->device));
     lvsa_status s = lv_work_open_encoder(&encoder, w, dry);
     if (s == LVSA_OK) s = lv_umt5_measure(&scratch, encoder, longest);
     if (s == LVSA_OK) w->text_width = lv_umt5_width(encoder);
-    *bytes = (int64_t)(dry->counted + scratch);
+    *bytes = (int64_t)(dry->overhead + dry->counted + scratch);
     lv_umt5_close(&encoder);
     lv_device_close(&dry);
     return s;
@@ -23,8 +23,9 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 /* w->p is a pipeline whose device only counts. */
 static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
 {
-    /* latents, velocity, away and what the schedule keeps */
-    const int64_t copies = 3 + LV_SCHEDULE_BUFFERS;
+    /* latents, velocity, away and what the schedule keeps: in the host's memory */
+    const bool cpu = w->p->device->kind == LVSA_DEVICE_CPU;
+    const int64_t copies = cpu ? 3 + LV_SCHEDULE_BUFFERS : 0;
     size_t decoder = 0, fitting = 0;
     LV_TRY(lv_work_open_models(w));
     LV_TRY(lv_work_choose_riflex(w));
@@ -33,9 +34,9 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
     LV_TRY(lv_work_measure_passes(w));
     LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
     if (w->job->on_preview) LV_TRY(lv_preview_measure(&fitting, w->p->vae));
-    const int64_t weights = (int64_t)w->p->device->counted;
+    const int64_t weights = (int64_t)(w->p->device->overhead + w->p->device->counted);
     const int64_t latents = (int64_t)(w->count * sizeof(float));
-    const int64_t preview = w->job->on_preview ? 3 * (int64_t)w->count / w->shape[0] : 0;
+    const int64_t preview = cpu && w->job->on_preview ? 3 * (int64_t)w->count / w->shape[0] : 0;
     out->denoise =
         weights + copies * latents + preview + most((int64_t)fitting, (int64_t)w->exec.arena.peak);
     out->decode = weights + (copies + 1) * latents + preview + (int64_t)decoder;
@@ -48,8 +49,8 @@ static lvsa_status forecast_decoder(lvsa_forecast *out, lv_work *w)
     size_t decoder = 0;
     LV_TRY(lv_work_open_latents(w));
     LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
-    out->decode =
-        (int64_t)w->p->device->counted + 2 * (int64_t)(w->count * sizeof(float)) + (int64_t)decoder;
+    out->decode = (int64_t)(w->p->device->overhead + w->p->device->counted) +
+                  2 * (int64_t)(w->count * sizeof(float)) + (int64_t)decoder;
     return LVSA_OK;
 }
 
@@ -71,7 +72,7 @@ static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
     if (!done) LV_TRY(forecast_begin(out, w));
 
     counting.model = NULL, counting.vae = NULL;
-    LV_TRY(lv_device_open_dry(&counting.device, p->device->kind, p->device->threads));
+    LV_TRY(lv_device_open_dry(&counting.device, p->device));
     w->p = &counting;
     lvsa_status s = done ? forecast_decoder(out, w) : forecast_video(out, w);
     if (p->model) out->text += (int64_t)counting.device->counted; /* kept since the last job */
@@ -85,7 +86,8 @@ static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
     out->latents = (int64_t)(w->count * sizeof(float));
     if (!done) out->state = lv_work_count_state(w);
     out->needed = most(out->text, most(out->denoise, out->decode));
-    out->available = (int64_t)lv_machine_available();
+    out->available =
+        p->device->memory ? (int64_t)p->device->memory : (int64_t)lv_machine_available();
     return s;
 }
 

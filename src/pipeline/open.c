@@ -30,6 +30,16 @@ lvsa_status lv_pipeline_find_part(char path[LV_PATH_MOST], const lvsa_pipeline *
     return lv_path_join(path, LV_PATH_MOST, p->directory, part);
 }
 
+static lvsa_status open_device(lvsa_pipeline *p, const lvsa_pipeline_options *o)
+{
+    switch (o->device) {
+    case LVSA_DEVICE_CPU: return lv_device_open(&p->device, o->device, o->threads);
+    case LVSA_DEVICE_CUDA: return lv_device_open(&p->device, o->device, o->gpu);
+    case LVSA_DEVICE_AUTO: return lv_device_open_auto(&p->device, o->gpu, o->threads);
+    }
+    return lv_fail(LVSA_ERR_ARGUMENT, "device %d: there is no such", (int)o->device);
+}
+
 static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
 {
     char path[LV_PATH_MOST];
@@ -37,7 +47,7 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     LV_TRY(lvsa_geometry_from_model(&p->geometry, o->model));
     LV_TRY(lv_defaults_load(&p->defaults, &p->geometry, o->model));
     LV_TRY(find_class(p));
-    LV_TRY(lv_device_open(&p->device, o->device, o->threads));
+    LV_TRY(open_device(p, o));
     p->schedule = LV_SCHEDULE_OPTIONS_INIT;
     LV_TRY(lv_pipeline_find_part(path, p, "scheduler/scheduler_config.json"));
     LV_TRY(lv_schedule_options_from_json(&p->schedule, path));
@@ -48,10 +58,11 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
 lvsa_status lvsa_pipeline_open(lvsa_pipeline **out, const lvsa_pipeline_options *o)
 {
     *out = NULL;
-    if (o->size != sizeof *o || !o->model || o->threads < 0 || o->threads > THREADS_MOST)
+    if (o->size != sizeof *o || !o->model || o->threads < 0 || o->threads > THREADS_MOST ||
+        o->gpu < 0)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "lvsa_pipeline_options: start with LVSA_PIPELINE_OPTIONS_INIT, give a model "
-                       "directory and 0 to %d threads",
+                       "directory, 0 to %d threads, and a GPU from 0 on",
                        THREADS_MOST);
     lvsa_pipeline *p = lv_zalloc(sizeof *p);
     if (p) p->directory = lv_strndup(o->model, strlen(o->model));

@@ -56,8 +56,8 @@ lvsa_status lv_work_make_schedule(lv_work *w, size_t count)
 /* Can the back end run here at all? Asked with the smallest of calls. */
 static lvsa_status check_backend(lv_work *w)
 {
-    const float number = 0.0f;
-    float out;
+    static const _Alignas(64) float number; /* as aligned as tensors are */
+    static _Alignas(64) float out;
     lvsa_attention call = {.size = sizeof call,
                            .dtype = w->p->device->dtype,
                            .batch = 1,

@@ -5,11 +5,17 @@
 #include "engine/runtime/cpu/cpu.h"
 #include "engine/runtime/cuda/cuda.h"
 
-lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads)
+lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int which)
 {
     *out = NULL;
-    return kind == LVSA_DEVICE_CPU ? lv_cpu_device_open(out, threads)
-                                   : lv_cuda_device_open(out, 0);
+    return kind == LVSA_DEVICE_CPU ? lv_cpu_device_open(out, which)
+                                   : lv_cuda_device_open(out, which);
+}
+
+lvsa_status lv_device_open_auto(lv_device **out, int gpu, int threads)
+{
+    lvsa_status s = lv_device_open(out, LVSA_DEVICE_CUDA, gpu);
+    return s == LVSA_ERR_UNSUPPORTED ? lv_device_open(out, LVSA_DEVICE_CPU, threads) : s;
 }
 
 void lv_device_close(lv_device **device)
@@ -37,11 +43,13 @@ static lvsa_status copy_nothing(lv_device *device, void *to, const void *from, s
     return LVSA_OK;
 }
 
-lvsa_status lv_device_open_dry(lv_device **out, lvsa_device kind, int threads)
+lvsa_status lv_device_open_dry(lv_device **out, const lv_device *device)
 {
-    LV_TRY(lv_device_open(out, kind, threads));
+    LV_TRY(lv_device_open(out, device->kind,
+                          device->kind == LVSA_DEVICE_CPU ? device->threads : device->index));
     lv_device *d = *out;
     d->dry = true;
+    d->overhead = device->overhead;
     d->allocate = count, d->release = forget;
     d->upload = d->download = copy_nothing;
     d->upload_as = NULL, d->find_tiles = NULL;

@@ -7,12 +7,14 @@
 /* What the shared code needs from a device; its own state follows in the device's folder. */
 struct lv_device {
     lvsa_device kind;
+    int index;        /* of the GPU */
     lvsa_dtype dtype; /* of activations and of weights that are matrices or kernels */
     const lv_ops *ops;
     int threads;      /* CPU threads; 0: as many as OpenMP would take               */
     int64_t rows;     /* tokens that a model's dense layers go over at a time       */
     void *stream;     /* of a GPU, NULL on the CPU                                  */
-    size_t overhead;  /* bytes that are taken before anybody has asked for some     */
+    size_t memory;    /* bytes of a GPU; 0: the machine's, see base/machine.h       */
+    size_t overhead;  /* of them, those that are taken before anybody has asked     */
     bool dry;         /* see lv_device_open_dry()                                   */
     size_t counted;   /* bytes asked of a dry device                                */
 
@@ -34,13 +36,16 @@ struct lv_device {
     void (*close)(lv_device *);
 };
 
-/* Opens a device. LVSA_ERR_UNSUPPORTED: not in this build or not on this machine. */
-lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int threads);
+/* Opens the CPU with `which` threads (0: as many as OpenMP would take), or the GPU number `which`.
+ * LVSA_ERR_UNSUPPORTED: not in this build or not on this machine. */
+lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int which);
+/* The GPU where there is one to be used, otherwise the CPU. */
+lvsa_status lv_device_open_auto(lv_device **out, int gpu, int threads);
 void lv_device_close(lv_device **device);
 
-/* A device that only counts: models are opened and measured on it without their weights being read.
- * Allocations give an address that nobody may look at, copies do nothing; it runs no pass. */
-lvsa_status lv_device_open_dry(lv_device **out, lvsa_device kind, int threads);
+/* As `device`, but it only counts: models are opened and measured on it without their weights being
+ * read. Allocations give an address that nobody may look at, copies do nothing; it runs no pass. */
+lvsa_status lv_device_open_dry(lv_device **out, const lv_device *device);
 
 /* A forward pass on this device that measures: takes give no memory, operations do nothing. */
 lv_exec lv_exec_measure(lv_device *device);

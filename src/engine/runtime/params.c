@@ -6,6 +6,8 @@
 #include "base/half.h"
 #include "base/mem.h"
 
+enum { ALIGNMENT = 256 }; /* of a weight on the device, in bytes */
+
 struct lv_params {
     lv_device *device;
     void **blocks; /* [count] memory on the device */
@@ -35,7 +37,7 @@ void lv_params_free(lv_params **params)
 static lvsa_status allocate(void **out, lv_params *p, size_t bytes)
 {
     if (p->count == p->capacity) {
-        size_t capacity = p->capacity ? 2 * p->capacity : 64;
+        size_t capacity = p->capacity ? 2 * p->capacity : 8;
         void **blocks = lv_grow_array(p->blocks, p->capacity, capacity, sizeof *blocks);
         if (!blocks)
             return lv_fail(LVSA_ERR_MEMORY, "a list of %zu weights doesn't fit in memory",
@@ -96,40 +98,68 @@ static const void *convert(float *wide, float *laid, const lv_weight *w, lv_tens
     return to;
 }
 
-static lvsa_status upload(lv_params *p, lv_param *param, lvsa_dtype dtype)
+/* The file's own bytes are what the device computes with. */
+static bool is_as_it_is(const lv_param *param)
 {
-    lv_weight *w = &param->file;
-    param->t = shape_of(w, dtype);
-    bool as_it_is = w->dtype == param->t.dtype && param->t.rank != 5 && lv_weight_is_aligned(w);
-    if (as_it_is && p->device->kind == LVSA_DEVICE_CPU && !p->device->dry) {
-        param->t.data = (void *)(uintptr_t)w->data;
-        return LVSA_OK;
-    }
-    size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
-    LV_TRY(allocate(&param->t.data, p, bytes));
-    if (p->device->dry) return LVSA_OK;
-    if (as_it_is) return p->device->upload(p->device, param->t.data, w->data, bytes);
-    if (p->device->upload_as && param->t.rank != 5)
-        return p->device->upload_as(p->device, param->t, w->data, w->dtype);
+    return param->file.dtype == param->t.dtype && param->t.rank != 5 &&
+           lv_weight_is_aligned(&param->file);
+}
+
+/* Bytes that the weight takes of the device, none where it is used in the file. */
+static size_t room_of(const lv_params *p, const lv_param *param)
+{
+    if (is_as_it_is(param) && p->device->kind == LVSA_DEVICE_CPU && !p->device->dry) return 0;
+    return lv_round_up(param->file.count * lv_dtype_bytes(param->t.dtype), ALIGNMENT);
+}
+
+/* Brings the weight to `room`; NULL: it is used in the file. */
+static lvsa_status upload(lv_params *p, lv_param *param, void *room)
+{
+    const lv_weight *w = &param->file;
+    lv_device *device = p->device;
+    const size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
+    param->t.data = room ? room : (void *)(uintptr_t)w->data;
+    if (!room || device->dry) return LVSA_OK;
+    if (is_as_it_is(param)) return device->upload(device, room, w->data, bytes);
+    if (device->upload_as && param->t.rank != 5)
+        return device->upload_as(device, param->t, w->data, w->dtype);
 
     float *wide = lv_zalloc_array(w->count, 2 * sizeof *wide);
     if (!wide) return lv_fail(LVSA_ERR_MEMORY, "converting %zu weights: no memory", w->count);
-    lvsa_status s = p->device->upload(p->device, param->t.data,
-                                      convert(wide, wide + w->count, w, param->t), bytes);
+    lvsa_status s =
+        device->upload(device, room, convert(wide, wide + w->count, w, param->t), bytes);
     lv_free(wide);
     return s;
+}
+
+static lv_param *get_param(const lv_weight_group *g, int block, size_t i)
+{
+    char *at = (char *)g->to + (size_t)block * g->stride + g->specs[i].offset;
+    return (lv_param *)(void *)(at - offsetof(lv_param, file));
 }
 
 lvsa_status lv_params_load(lv_params *params, lv_weights *weights, const lv_weight_group *group,
                            lvsa_dtype dtype)
 {
+    size_t total = 0;
+    void *memory = NULL;
     LV_TRY(lv_weights_bind(weights, group));
     for (int block = 0; block < group->repeat; block++)
         for (size_t i = 0; i < group->spec_count; i++) {
-            char *at = (char *)group->to + (size_t)block * group->stride + group->specs[i].offset;
-            lv_param *param = (lv_param *)(void *)(at - offsetof(lv_param, file));
-            LV_TRY(upload(params, param, dtype));
-            if (param->t.data != param->file.data) lv_weights_drop(weights, &param->file);
+            lv_param *param = get_param(group, block, i);
+            param->t = shape_of(&param->file, dtype);
+            total += room_of(params, param);
+        }
+    /* One piece: a GPU gives memory in pages of 2 MiB. */
+    if (total > 0) LV_TRY(allocate(&memory, params, total));
+    for (int block = 0; block < group->repeat; block++)
+        for (size_t i = 0; i < group->spec_count; i++) {
+            lv_param *param = get_param(group, block, i);
+            const size_t room = room_of(params, param);
+            LV_TRY(upload(params, param, room ? memory : NULL));
+            if (room == 0) continue;
+            memory = (char *)memory + room;
+            lv_weights_drop(weights, &param->file);
         }
     return LVSA_OK;
 }

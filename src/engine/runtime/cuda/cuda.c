@@ -119,7 +119,7 @@ static lvsa_status open_gpu(lv_cuda_device *d, int index)
     LV_TRY(lv_cuda_check(d->cuda->open(&d->gpu, index), "opening the GPU"));
     LV_TRY(lv_cuda_check(d->cuda->get_memory(d->gpu, &total, &available), "asking the GPU"));
     d->base.stream = d->cuda->get_stream(d->gpu);
-    d->base.overhead = total - available;
+    d->base.memory = total, d->base.overhead = total - available;
     return LVSA_OK;
 }
 
@@ -136,6 +136,7 @@ lvsa_status lv_cuda_device_open(lv_device **out, int index)
     if (!d) return lv_fail(LVSA_ERR_MEMORY, "a device: %zu bytes don't fit in memory", sizeof *d);
     d->cuda = table->ops;
     d->base = (lv_device){.kind = LVSA_DEVICE_CUDA,
+                          .index = index,
                           .dtype = LVSA_BF16,
                           .ops = &lv_cuda_ops_table,
                           .rows = ROWS,
