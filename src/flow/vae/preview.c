@@ -1,23 +1,31 @@
-/* preview.c: least squares of a decoded picture on its latents. */
+/* preview.c: least squares of decoded pictures on their latents.
+ *
+ * The latents are random, in squares of 8 x 8 and of 4 x 4 points: those of videos have flat parts,
+ * and a decoder answers them with more colour than white noise, from which a preview would have two
+ * fifths of the frames' contrast. */
 #include "flow/vae/preview.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 
 enum {
     COLOURS = 3,
-    EDGE = 24, /* latents of the picture that is decoded */
-    POINTS = EDGE * EDGE,
-    OCTAVES = 4 /* squares of 8, 4, 2 and 1 latents of one value each */
+    PICTURES = 4, /* that are decoded ...                 */
+    EDGE = 24,    /* ... each of so many by many latents */
+    POINTS = EDGE * EDGE
 };
+
+static const int squares[] = {8, 4}; /* latents along an edge that have one value */
+enum { SIZES = sizeof squares / sizeof squares[0] };
 
 struct lv_preview {
     int64_t channels; /* C                               */
     float weight[];   /* [C + 1, 3], 0 .. 255; last bias */
 };
 
-/* ---- a picture to learn from ----------------------------------------------------------------- */
+/* ---- pictures to learn from ------------------------------------------------------------------ */
 
 /* Uniform in -1 .. 1 (splitmix64). */
 static float next_random(uint64_t *state)
@@ -28,18 +36,17 @@ static float next_random(uint64_t *state)
     return (float)(int32_t)(uint32_t)(bits >> 32) * 0x1p-31f;
 }
 
-/* z [C, 1, EDGE, EDGE] of variance 1, as latents have it, and the same share of it at each scale:
- * pictures have flat parts and fine ones. */
-static void make_latents(float *z, int64_t channels)
+/* z [C, 1, EDGE, EDGE] of variance 1, as latents have it, the same share of it in each size. */
+static void make_latents(float *z, int64_t channels, uint64_t *state)
 {
-    uint64_t state = 0;
-    const float height = sqrtf(3.0f / OCTAVES); /* of one octave; the variance of -1 .. 1 is 1/3 */
+    const float height = sqrtf(3.0f / SIZES); /* the variance of -1 .. 1 is 1/3 */
+    memset(z, 0, (size_t)channels * POINTS * sizeof *z);
     for (int64_t c = 0; c < channels; c++, z += POINTS)
-        for (int octave = 0; octave < OCTAVES; octave++) {
-            const int square = 1 << octave;
+        for (int size = 0; size < SIZES; size++) {
+            const int square = squares[size];
             for (int y = 0; y < EDGE; y += square)
                 for (int x = 0; x < EDGE; x += square) {
-                    const float value = height * next_random(&state);
+                    const float value = height * next_random(state);
                     for (int i = 0; i < square * square; i++)
                         z[(y + i / square) * EDGE + x + i % square] += value;
                 }
@@ -66,6 +73,7 @@ static lvsa_status decode(float *colours, lv_vae *vae, const float *z)
     const size_t bytes = (size_t)vae->channels * POINTS * sizeof *z;
     const lv_frame_sink sink = {take_means, colours, .values = true};
     void *memory;
+    memset(colours, 0, COLOURS * POINTS * sizeof *colours);
     LV_TRY(device->allocate(device, &memory, bytes));
     lvsa_status s = device->upload(device, memory, z, bytes);
     if (s == LVSA_OK)
@@ -78,7 +86,7 @@ static lvsa_status decode(float *colours, lv_vae *vae, const float *z)
 
 /* ---- least squares --------------------------------------------------------------------------- */
 
-/* a [n, n] = sum over points of f f', b [n, 3] = of f colour', where f = (z, 1) and n = C + 1; of
+/* a [n, n] += sum over points of f f', b [n, 3] += of f colour', where f = (z, 1) and n = C + 1; of
  * a, rows up to the diagonal only. */
 static void sum_products(double *a, double *b, const float *z, const float *colours, int64_t n)
 {
@@ -129,20 +137,23 @@ static lvsa_status out_of_memory(const lv_vae *vae)
 
 static lvsa_status fit(lv_preview *p, lv_vae *vae, float *z, float *colours)
 {
-    const double ridge = 1e-3 * POINTS; /* also where there are more channels than points */
+    const double ridge = 1e-3 * PICTURES * POINTS; /* where values are fewer than channels */
     const int64_t n = p->channels + 1;
-    make_latents(z, p->channels);
-    LV_TRY(decode(colours, vae, z));
+    uint64_t state = 0;
     double *a = lv_zalloc_array((size_t)(n * n), sizeof *a);
     double *b = lv_zalloc_array((size_t)(n * COLOURS), sizeof *b);
-    if (a && b) {
-        sum_products(a, b, z, colours, n);
+    lvsa_status s = a && b ? LVSA_OK : out_of_memory(vae);
+    for (int i = 0; i < PICTURES && s == LVSA_OK; i++) {
+        make_latents(z, p->channels, &state);
+        s = decode(colours, vae, z);
+        if (s == LVSA_OK) sum_products(a, b, z, colours, n);
+    }
+    if (s == LVSA_OK) {
         for (int64_t i = 0; i < n - 1; i++) a[i * n + i] += ridge;
         factor(a, n);
         solve(b, a, n);
         for (int64_t i = 0; i < n * COLOURS; i++) p->weight[i] = (float)b[i];
     }
-    lvsa_status s = a && b ? LVSA_OK : out_of_memory(vae);
     lv_free(b);
     lv_free(a);
     return s;

@@ -11,7 +11,7 @@
 
 typedef struct lv_preview lv_preview;
 
-/* Fits one, by decoding a small random picture. LVSA_ERR_MEMORY, or as lv_vae_decode(); *out is
+/* Fits one, by decoding small random pictures. LVSA_ERR_MEMORY, or as lv_vae_decode(); *out is
  * then NULL. */
 lvsa_status lv_preview_fit(lv_preview **out, lv_vae *vae);
 void lv_preview_free(lv_preview **preview);
