@@ -55,8 +55,7 @@ static char *usual_name(const char *latents)
     return name;
 }
 
-/* What made the latents makes the video, but for what the command line says. NULL: no record, or
- * no memory. */
+/* What made the latents makes the video, but for what the command line says. NULL: no record. */
 static char *make_comment(const state_file *f, const generate_settings *g)
 {
     json_t *record = json_deep_copy(f->record), *options = json_object_get(record, "options");

@@ -75,8 +75,11 @@ static exit_code go_on(const resume_settings *s, const state_file *f)
                         f->path);
     TRY(find_settings(&g, s, f, is_folder));
     if (f->info.steps_done < f->info.steps)
-        note(TALK_NORMAL, "going on after step %d of %d", f->info.steps_done, f->info.steps);
-    else note(TALK_NORMAL, "all %d steps are done; decoding", f->info.steps);
+        note(TALK_NORMAL, "going on after step %d of %d, into %s", f->info.steps_done,
+             f->info.steps, g.file.output.value);
+    else
+        note(TALK_NORMAL, "all %d steps are done; decoding into %s", f->info.steps,
+             g.file.output.value);
     return run_make(
         &(run_task){.s = &g,
                     .state = f->state,

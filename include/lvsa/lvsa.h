@@ -295,10 +295,12 @@ typedef struct lvsa_video_format {
 
 #define LVSA_VIDEO_FORMAT_INIT {sizeof(lvsa_video_format), 0, 0, 16, 1, 0, 0, NULL}
 
-/* Opens a writer, and makes its file. Fails with LVSA_ERR_ARGUMENT (no known end of name, a pattern
- * without a single number, a size or rate below 1), LVSA_ERR_UNSUPPORTED (a format that isn't in
- * this build, no libav module, a size that an encoder refuses), LVSA_ERR_IO (the place can't be
- * written to, or holds a file that may not be replaced) or LVSA_ERR_MEMORY; *out is then NULL. */
+/* Opens a writer. Its file is made beside its place, and moved there by lvsa_video_finish(): what
+ * was there before stays until then; pipes and devices are written to as they are. Fails with
+ * LVSA_ERR_ARGUMENT (no known end of name, a pattern without a single number, a size or rate below
+ * 1), LVSA_ERR_UNSUPPORTED (a format that isn't in this build, no libav module, a size that an
+ * encoder refuses), LVSA_ERR_IO (the place can't be written to, or holds a file that may not be
+ * replaced) or LVSA_ERR_MEMORY; *out is then NULL. */
 LVSA_API lvsa_status lvsa_video_open(lvsa_video **out, const char *path,
                                      const lvsa_video_format *format);
 
@@ -306,11 +308,12 @@ LVSA_API lvsa_status lvsa_video_open(lvsa_video **out, const char *path,
  * or LVSA_ERR_MEMORY; with .mp4 and .webm it may be an earlier frame that this call tells of. */
 LVSA_API lvsa_status lvsa_video_write(lvsa_video *video, const uint8_t *rgb);
 
-/* Ends the file and closes the writer. Fails as lvsa_video_write() does; what was written stays
- * then too, but for an .mp4 or .webm, which is of no use without its end and is removed. */
+/* Ends the file, moves it to its place and closes the writer. Fails as lvsa_video_write() does, and
+ * with LVSA_ERR_IO where a file has come to the place that may not be replaced; the place is then
+ * as it was, and nothing of the video is left. */
 LVSA_API lvsa_status lvsa_video_finish(lvsa_video **video);
 
-/* Closes the writer and removes what it has written. Takes NULL and a pointer to NULL. */
+/* Closes the writer; nothing of the video is left. Takes NULL and a pointer to NULL. */
 LVSA_API void lvsa_video_abort(lvsa_video **video);
 
 /* The comment that a video file was written with; *out is NULL where it has none. The caller frees

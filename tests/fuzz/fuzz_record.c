@@ -40,8 +40,8 @@ exit_code complain_status(lvsa_status status)
 
 static void check_option(const option *o, const void *setting)
 {
-    static const char *const never[] = {"output", "output-dir",  "output-name",
-                                        "force",  "prompt-file", "from"};
+    static const char *const never[] = {"output",      "output-dir", "output-name",   "force",
+                                        "prompt-file", "from",       "output-latent", "checkpoint"};
     if (o->type == OPTION_HELP || o->type == OPTION_REFUSED || !*(const origin *)setting) return;
     for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
         if (strcmp(o->name, never[i]) == 0) abort();
