@@ -39,6 +39,8 @@ extern const command info_command;            /* info.c     */
 extern const command plan_command;            /* plan.c     */
 extern const command bench_attention_command; /* bench.c    */
 extern const command bench_plan_command;
+extern const command bench_dit_command; /* bench_model.c */
+extern const command bench_vae_command;
 extern const command synth_command; /* synth.c */
 
 extern const command *const commands[]; /* commands.c; NULL ends */

@@ -3,7 +3,8 @@
 
 const command *const commands[] = {&generate_command,        &resume_command,     &decode_command,
                                    &info_command,            &plan_command,
-                                   &bench_attention_command, &bench_plan_command, &synth_command,
+                                   &bench_attention_command, &bench_plan_command,
+                                   &bench_dit_command, &bench_vae_command, &synth_command,
                                    NULL};
 
 /* clang-format off */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "engine/runtime/profile.h"
 
 static double now(void)
 {
@@ -21,7 +22,10 @@ lvsa_status lv_work_cancelled(void)
 
 lvsa_status lv_work_report(lv_work *w, lvsa_phase phase, int done, int total)
 {
-    if (phase != w->phase || done == 0) w->phase_start = now();
+    if (phase != w->phase || done == 0) {
+        w->phase_start = now();
+        lv_profile_set_stage(w->p->device, (int)phase);
+    }
     w->phase = phase;
     const lvsa_progress progress = {phase, done, total, now() - w->phase_start};
     if (w->job->on_progress && w->job->on_progress(w->job->user, &progress))

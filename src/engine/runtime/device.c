@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "engine/runtime/cpu/cpu.h"
 #include "engine/runtime/cuda/cuda.h"
+#include "engine/runtime/profile.h"
 
 lvsa_status lv_device_open(lv_device **out, lvsa_device kind, int which)
 {
@@ -21,6 +22,7 @@ lvsa_status lv_device_open_auto(lv_device **out, int gpu, int threads)
 void lv_device_close(lv_device **device)
 {
     if (!device || !*device) return;
+    lv_profile_free(*device);
     (*device)->close(*device);
     *device = NULL;
 }

@@ -4,6 +4,10 @@
 
 #include "engine/runtime/ops.h"
 
+typedef struct lv_profile lv_profile; /* profile.h */
+
+enum { LV_DEVICE_STAMPS = 1024 };
+
 /* What the shared code needs from a device; its own state follows in the device's folder. */
 struct lv_device {
     lvsa_device kind;
@@ -17,6 +21,8 @@ struct lv_device {
     size_t overhead;  /* of them, those that are taken before anybody has asked     */
     bool dry;         /* see lv_device_open_dry()                                   */
     size_t counted;   /* bytes asked of a dry device                                */
+    double peak_flops, peak_bytes; /* a second, as the maker states them; 0: unknown  */
+    lv_profile *profile; /* of its operations; NULL: nobody asked                     */
 
     lvsa_status (*allocate)(lv_device *, void **out, size_t bytes); /* 64-byte aligned; MEMORY */
     void (*release)(lv_device *, void *memory);
@@ -33,6 +39,10 @@ struct lv_device {
     lvsa_status (*fetch)(lv_device *, int slot, const void *from, size_t bytes);
     /* What the slot holds, as soon as it is there; stays until the slot's next fetch. */
     lvsa_status (*await)(lv_device *, const void **out, int slot);
+    /* Notes when all that was asked before is done; NULL: that is when the calls return. */
+    lvsa_status (*stamp)(lv_device *, int index);
+    /* Waits, and says how long it was from stamp 2i to stamp 2i + 1, for i < count. */
+    lvsa_status (*elapsed)(lv_device *, double *seconds, int count);
     void (*close)(lv_device *);
 };
 

@@ -3,13 +3,40 @@
 
 #include "base/mem.h"
 #include "engine/runtime/device.h"
+#include "engine/runtime/profile.h"
+
+/* Calls the device; where somebody asked how long operations take (profile.h), with its FLOPs and
+ * bytes, which aren't computed otherwise. */
+#define CALL(kind, flops, bytes, op, ...)                                                          \
+    do {                                                                                           \
+        lv_profile *profile_ = e->arena.measuring ? NULL : e->device->profile;                     \
+        if (!profile_) return e->ops->op(e, __VA_ARGS__);                                          \
+        LV_TRY(lv_profile_begin(profile_));                                                        \
+        LV_TRY(e->ops->op(e, __VA_ARGS__));                                                        \
+        return lv_profile_end(profile_, kind, flops, bytes);                                       \
+    } while (0)
 
 /* Numbers are neither read nor written while memory is being measured. */
-#define RUN(op, ...) return e->arena.measuring ? LVSA_OK : e->ops->op(e, __VA_ARGS__)
+#define RUN(kind, flops, bytes, op, ...)                                                           \
+    do {                                                                                           \
+        if (e->arena.measuring) return LVSA_OK;                                                    \
+        CALL(kind, flops, bytes, op, __VA_ARGS__);                                                 \
+    } while (0)
 
 /* The same for operations that get ready while memory is being measured: the device chooses how it
  * will multiply, so that the real pass finds everything made. */
-#define RUN_OR_PREPARE(op, ...) return e->ops->op(e, __VA_ARGS__)
+#define RUN_OR_PREPARE CALL
+
+static double size_of(lv_tensor t)
+{
+    return t.rank ? (double)lv_tensor_count(t) * (double)lv_dtype_bytes(t.dtype) : 0.0;
+}
+
+/* Of a product of `rows` with w. */
+static double flops_of(int64_t rows, lv_tensor w)
+{
+    return 2.0 * (double)rows * (double)lv_tensor_count(w);
+}
 
 static lvsa_status misfit(const char *op, lv_tensor out, lv_tensor in)
 {
@@ -48,7 +75,8 @@ lvsa_status lv_op_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv
     if (out.shape[0] != x.shape[0] || out.shape[1] != w.shape[0] || x.shape[1] != w.shape[1] ||
         !is_vector(b, w.shape[0]))
         return misfit("linear", out, x);
-    RUN_OR_PREPARE(linear, out, x, w, b, f);
+    RUN_OR_PREPARE(LV_KIND_LINEAR, flops_of(x.shape[0], w), size_of(out) + size_of(x) + size_of(w),
+                   linear, out, x, w, b, f);
 }
 
 lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
@@ -57,7 +85,8 @@ lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, 
     if (x.shape[0] != y.shape[0] || x.shape[1] != w.shape[0] || y.shape[1] != w.shape[1] ||
         !is_vector(b, w.shape[0]) || !is_vector(gate, w.shape[0]))
         return misfit("linear_add", x, y);
-    RUN_OR_PREPARE(linear_add, x, y, w, b, gate);
+    RUN_OR_PREPARE(LV_KIND_LINEAR, flops_of(y.shape[0], w),
+                   2 * size_of(x) + size_of(y) + size_of(w), linear_add, x, y, w, b, gate);
 }
 
 lvsa_status lv_op_layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_layer_norm *norm)
@@ -67,14 +96,14 @@ lvsa_status lv_op_layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_la
         !is_vector(norm->bias, width) || !is_vector(norm->scale, width) ||
         !is_vector(norm->shift, width))
         return misfit("layer_norm", out, x);
-    RUN(layer_norm, out, x, norm);
+    RUN(LV_KIND_NORM, 0.0, size_of(out) + size_of(x), layer_norm, out, x, norm);
 }
 
 lvsa_status lv_op_rms_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight, float eps)
 {
     if (out.shape[0] != x.shape[0] || out.shape[1] != x.shape[1] || !is_vector(weight, x.shape[1]))
         return misfit("rms_norm", out, x);
-    RUN(rms_norm, out, x, weight, eps);
+    RUN(LV_KIND_NORM, 0.0, size_of(out) + size_of(x), rms_norm, out, x, weight, eps);
 }
 
 lvsa_status lv_op_norm_rope(lv_exec *e, lv_tensor x, lv_tensor weight, float eps,
@@ -89,7 +118,37 @@ lvsa_status lv_op_norm_rope(lv_exec *e, lv_tensor x, lv_tensor weight, float eps
             first + x.shape[0] > rope->frames * rope->height * rope->width)
             return misfit("norm_rope", x, rope->cosine[0]);
     }
-    RUN(norm_rope, x, weight, eps, rope, first, head_dim);
+    RUN(LV_KIND_NORM, 0.0, 2 * size_of(x), norm_rope, x, weight, eps, rope, first, head_dim);
+}
+
+/* Of the pairs that attend to each other. */
+static double attention_flops(const lvsa_attention *call)
+{
+    double pairs = 0.0;
+    for (int i = 0; i < call->sources; i++) {
+        const lvsa_source *s = &call->source[i];
+        if (!s->runs) pairs += (double)call->queries * (double)s->tokens;
+        for (int r = 0; s->runs && r < s->runs->offsets[s->runs->frames]; r++)
+            pairs += (double)s->runs->list[r].count * s->runs->patches_per_frame;
+    }
+    return 4.0 * pairs * (double)(call->batch * call->heads * call->head_dim);
+}
+
+static double attention_bytes(const lvsa_attention *call)
+{
+    double rows = 2.0 * (double)(call->queries * call->heads);
+    for (int i = 0; i < call->sources; i++)
+        rows += 2.0 * (double)(call->source[i].tokens * call->kv_heads);
+    return rows * (double)(call->batch * call->head_dim) * (double)lv_dtype_bytes(call->dtype);
+}
+
+static lvsa_status run_attention(lv_exec *e, lvsa_attention *call)
+{
+    lv_profile *p = e->device->profile;
+    if (!p) return lvsa_attention_run(call);
+    LV_TRY(lv_profile_begin(p));
+    LV_TRY(lvsa_attention_run(call));
+    return lv_profile_end(p, LV_KIND_ATTENTION, attention_flops(call), attention_bytes(call));
 }
 
 lvsa_status lv_op_attention(lv_exec *e, lvsa_attention *call)
@@ -107,11 +166,10 @@ lvsa_status lv_op_attention(lv_exec *e, lvsa_attention *call)
         for (int i = 0; i < checked.sources; i++)
             checked.source[i].k = checked.source[i].v = &placeholder;
     }
-    if (e->device->find_tiles)
-        LV_TRY(e->device->find_tiles(e->device, &call->tiles, &checked));
+    if (e->device->find_tiles) LV_TRY(e->device->find_tiles(e->device, &call->tiles, &checked));
     LV_TRY(lvsa_attention_workspace(&call->workspace_size, &checked));
     LV_TRY(lv_arena_take(&call->workspace, &e->arena, call->workspace_size));
-    lvsa_status s = e->arena.measuring ? LVSA_OK : lvsa_attention_run(call);
+    lvsa_status s = e->arena.measuring ? LVSA_OK : run_attention(e, call);
     lv_arena_release(&e->arena, mark);
     return s;
 }
@@ -127,7 +185,9 @@ lvsa_status lv_op_attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_te
     void *scratch;
     LV_TRY(lv_arena_take(&scratch, &e->arena, e->ops->attention_biased_scratch(e, k.shape[0])));
     lv_arena_release(&e->arena, mark); /* until the next take */
-    RUN(attention_biased, out, q, k, v, bias, heads, scale, scratch);
+    RUN(LV_KIND_ATTENTION, 4.0 * (double)q.shape[0] * (double)lv_tensor_count(k),
+        size_of(out) + size_of(q) + size_of(k) + size_of(v) + size_of(bias), attention_biased, out,
+        q, k, v, bias, heads, scale, scratch);
 }
 
 /* By the library's call, dense. */
@@ -146,8 +206,8 @@ static lvsa_status attend_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_ten
                            .out_strides = s,
                            .sources = 1,
                            .backend = LVSA_BACKEND_NATIVE};
-    call.source[0] = (lvsa_source){
-        .k = k.data, .v = v.data, .k_strides = s, .v_strides = s, .tokens = points};
+    call.source[0] =
+        (lvsa_source){.k = k.data, .v = v.data, .k_strides = s, .v_strides = s, .tokens = points};
     return lv_op_attention(e, &call);
 }
 
@@ -163,26 +223,27 @@ lvsa_status lv_op_attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_t
     LV_TRY(lv_arena_take(&scratch, &e->arena,
                          e->ops->attention_picture_scratch(e, q.shape[0], q.shape[1])));
     lv_arena_release(&e->arena, mark); /* until the next take */
-    RUN(attention_picture, out, q, k, v, scratch);
+    RUN(LV_KIND_ATTENTION, 4.0 * (double)q.shape[0] * (double)lv_tensor_count(k), 4 * size_of(q),
+        attention_picture, out, q, k, v, scratch);
 }
 
 lvsa_status lv_op_add(lv_exec *e, lv_tensor out, lv_tensor a, lv_tensor b)
 {
     if (!same_count(out, a) || lv_tensor_count(b) < 1 || lv_tensor_count(a) % lv_tensor_count(b))
         return misfit("add", out, a);
-    RUN(add, out, a, b);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(a) + size_of(b), add, out, a, b);
 }
 
 lvsa_status lv_op_gelu_multiply(lv_exec *e, lv_tensor out, lv_tensor a, lv_tensor b)
 {
     if (!same_count(out, a) || !same_count(a, b)) return misfit("gelu_multiply", out, a);
-    RUN(gelu_multiply, out, a, b);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(a) + size_of(b), gelu_multiply, out, a, b);
 }
 
 lvsa_status lv_op_activate(lv_exec *e, lv_tensor out, lv_tensor a, lv_activation f)
 {
     if (!same_count(out, a)) return misfit("activate", out, a);
-    RUN(activate, out, a, f);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(a), activate, out, a, f);
 }
 
 lvsa_status lv_op_combine(lv_exec *e, lv_tensor out, int terms, const float *factor,
@@ -191,7 +252,8 @@ lvsa_status lv_op_combine(lv_exec *e, lv_tensor out, int terms, const float *fac
     if (terms < 1 || terms > 6) return lv_fail(LVSA_ERR_SHAPE, "combine: %d terms; 1 to 6", terms);
     for (int i = 0; i < terms; i++)
         if (!same_count(out, in[i])) return misfit("combine", out, in[i]);
-    RUN(combine, out, terms, factor, in);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + (double)terms * size_of(in[0]), combine, out, terms,
+        factor, in);
 }
 
 lvsa_status lv_op_patchify(lv_exec *e, lv_tensor out, lv_tensor z, int64_t py, int64_t px)
@@ -199,7 +261,7 @@ lvsa_status lv_op_patchify(lv_exec *e, lv_tensor out, lv_tensor z, int64_t py, i
     if (z.shape[2] % py || z.shape[3] % px || out.shape[1] != z.shape[0] * py * px ||
         out.shape[0] != z.shape[1] * (z.shape[2] / py) * (z.shape[3] / px))
         return misfit("patchify", out, z);
-    RUN(patchify, out, z, py, px);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(z), patchify, out, z, py, px);
 }
 
 lvsa_status lv_op_unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, int64_t px)
@@ -207,7 +269,7 @@ lvsa_status lv_op_unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, i
     if (z.shape[2] % py || z.shape[3] % px || x.shape[1] != z.shape[0] * py * px ||
         x.shape[0] != z.shape[1] * (z.shape[2] / py) * (z.shape[3] / px))
         return misfit("unpatchify", z, x);
-    RUN(unpatchify, z, x, py, px);
+    RUN(LV_KIND_OTHER, 0.0, size_of(z) + size_of(x), unpatchify, z, x, py, px);
 }
 
 lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
@@ -223,7 +285,9 @@ lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor
     void *scratch;
     LV_TRY(lv_arena_take(&scratch, &e->arena, e->ops->conv_scratch(e, out, w)));
     lv_arena_release(&e->arena, mark); /* until the next take */
-    RUN_OR_PREPARE(conv, out, in, w, b, add, scratch);
+    RUN_OR_PREPARE(LV_KIND_CONV, flops_of(out.shape[1] * out.shape[2], w),
+                   (add ? 2 : 1) * size_of(out) + (double)w.shape[1] * size_of(in[0]) + size_of(w),
+                   conv, out, in, w, b, add, scratch);
 }
 
 lvsa_status lv_op_channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight,
@@ -231,7 +295,7 @@ lvsa_status lv_op_channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor
 {
     if (!same_count(out, x) || !is_vector(weight, x.shape[x.rank - 1]))
         return misfit("channel_norm", out, x);
-    RUN(channel_norm, out, x, weight, f);
+    RUN(LV_KIND_NORM, 0.0, size_of(out) + size_of(x), channel_norm, out, x, weight, f);
 }
 
 lvsa_status lv_op_upsample(lv_exec *e, lv_tensor out, lv_tensor x)
@@ -239,7 +303,7 @@ lvsa_status lv_op_upsample(lv_exec *e, lv_tensor out, lv_tensor x)
     if (out.shape[0] != x.shape[0] || out.shape[1] != 2 * x.shape[1] ||
         out.shape[2] != 2 * x.shape[2] || out.shape[3] != x.shape[3])
         return misfit("upsample", out, x);
-    RUN(upsample, out, x);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(x), upsample, out, x);
 }
 
 lvsa_status lv_op_split_frames(lv_exec *e, lv_tensor out, lv_tensor x)
@@ -247,7 +311,7 @@ lvsa_status lv_op_split_frames(lv_exec *e, lv_tensor out, lv_tensor x)
     if (out.shape[0] != 2 * x.shape[0] || out.shape[1] != x.shape[1] ||
         out.shape[2] != x.shape[2] || 2 * out.shape[3] != x.shape[3])
         return misfit("split_frames", out, x);
-    RUN(split_frames, out, x);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(x), split_frames, out, x);
 }
 
 lvsa_status lv_op_take_frame(lv_exec *e, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
@@ -256,7 +320,7 @@ lvsa_status lv_op_take_frame(lv_exec *e, lv_tensor out, lv_tensor z, int64_t t, 
     if (lv_tensor_count(out) != z.shape[0] * z.shape[2] * z.shape[3] || t < 0 || t >= z.shape[1] ||
         !is_vector(scale, z.shape[0]) || !is_vector(shift, z.shape[0]))
         return misfit("take_frame", out, z);
-    RUN(take_frame, out, z, t, scale, shift);
+    RUN(LV_KIND_OTHER, 0.0, 2 * size_of(out), take_frame, out, z, t, scale, shift);
 }
 
 static bool fits(lv_tensor picture, int64_t y, int64_t x, const lv_blend *b)
@@ -271,19 +335,23 @@ lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend
         !fits(to, blend->to_y, blend->to_x, blend) ||
         !fits(from, blend->from_y, blend->from_x, blend))
         return misfit("blend", to, from);
-    RUN(blend, to, from, blend);
+    RUN(LV_KIND_OTHER, 0.0, 2 * size_of(from), blend, to, from, blend);
 }
 
 lvsa_status lv_op_pixels(lv_exec *e, void *rgb, lv_tensor frames)
 {
     if (frames.dtype != LVSA_F32) return misfit("pixels", frames, frames);
-    RUN(pixels, rgb, frames);
+    RUN(LV_KIND_OTHER, 0.0, 2 * size_of(frames) + (double)lv_tensor_count(frames), pixels, rgb,
+        frames);
 }
 
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x)
 {
     if (!same_count(out, x)) return misfit("copy", out, x);
-    RUN(copy, out, x);
+    RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(x), copy, out, x);
 }
 
-lvsa_status lv_op_zero(lv_exec *e, lv_tensor out) { RUN(zero, out); }
+lvsa_status lv_op_zero(lv_exec *e, lv_tensor out)
+{
+    RUN(LV_KIND_OTHER, 0.0, size_of(out), zero, out);
+}

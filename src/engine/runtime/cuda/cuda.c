@@ -1,6 +1,8 @@
 /* cuda.c: the device: memory, copies, tiles. */
 #include "engine/runtime/cuda/cuda.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "engine/attention/tiles.h"
 
@@ -49,6 +51,34 @@ static lvsa_status download(lv_device *device, void *to, const void *from, size_
     const lv_cuda_device *d = (const lv_cuda_device *)device;
     LV_TRY(use(d));
     return lv_cuda_check(d->cuda->download(d->gpu, to, from, bytes), "copying from the device");
+}
+
+static lvsa_status fetch(lv_device *device, int slot, const void *from, size_t bytes)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    LV_TRY(use(d));
+    return lv_cuda_check(d->cuda->fetch(d->gpu, slot, from, bytes), "copying from the device");
+}
+
+static lvsa_status await(lv_device *device, const void **out, int slot)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    LV_TRY(use(d));
+    return lv_cuda_check(d->cuda->await(d->gpu, out, slot), "copying from the device");
+}
+
+static lvsa_status stamp(lv_device *device, int index)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    LV_TRY(use(d));
+    return lv_cuda_check(d->cuda->stamp(d->gpu, index), "timing");
+}
+
+static lvsa_status elapsed(lv_device *device, double *seconds, int count)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device;
+    LV_TRY(use(d));
+    return lv_cuda_check(d->cuda->elapsed(d->gpu, seconds, count), "timing");
 }
 
 /* Bytes are moved as f32 and bf16 numbers of the same type are: unchanged. */
@@ -113,9 +143,25 @@ static void close_device(lv_device *device)
     lv_free(d);
 }
 
-static lvsa_status open_gpu(lv_cuda_device *d, int index)
+/* Dense products of bf16, and memory, as NVIDIA's data sheets have them for the SXM cards. */
+static void state_peaks(lv_device *d, const char *name)
+{
+    static const struct {
+        const char *name;
+        double flops, bytes;
+    } cards[] = {
+        {"H100 80GB HBM3", 989e12, 3.35e12}, {"H200", 989e12, 4.8e12}, {"A100", 312e12, 2.04e12}};
+    for (size_t i = 0; i < sizeof cards / sizeof cards[0]; i++)
+        if (strstr(name, cards[i].name))
+            d->peak_flops = cards[i].flops, d->peak_bytes = cards[i].bytes;
+}
+
+static lvsa_status open_gpu(lv_cuda_device *d, const lv_cuda_table *table, int index)
 {
     size_t total, available;
+    lv_cuda_gpu gpu;
+    LV_TRY(lv_cuda_check(table->get_gpu(&gpu, index), "asking the GPU"));
+    state_peaks(&d->base, gpu.name);
     LV_TRY(lv_cuda_check(d->cuda->open(&d->gpu, index), "opening the GPU"));
     LV_TRY(lv_cuda_check(d->cuda->get_memory(d->gpu, &total, &available), "asking the GPU"));
     d->base.stream = d->cuda->get_stream(d->gpu);
@@ -145,9 +191,13 @@ lvsa_status lv_cuda_device_open(lv_device **out, int index)
                           .upload = upload,
                           .upload_as = upload_as,
                           .download = download,
+                          .fetch = fetch,
+                          .await = await,
+                          .stamp = stamp,
+                          .elapsed = elapsed,
                           .find_tiles = find_tiles,
                           .close = close_device};
-    lvsa_status s = open_gpu(d, index);
+    lvsa_status s = open_gpu(d, table, index);
     if (s != LVSA_OK) close_device(&d->base);
     else *out = &d->base;
     return s;

@@ -16,6 +16,8 @@ static const char *make_stages(lv_cuda *gpu)
         LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&s.device, kStageBytes)));
         LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming)));
     }
+    for (lv_cuda_slot &s : gpu->slot)
+        LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming)));
     return nullptr;
 }
 
@@ -44,6 +46,12 @@ static void close_gpu(lv_cuda *gpu)
         cudaFree(s.device);
         cudaFreeHost(s.host);
     }
+    for (lv_cuda_slot &s : gpu->slot) {
+        if (s.done) cudaEventDestroy(s.done);
+        cudaFreeHost(s.host);
+    }
+    for (cudaEvent_t e : gpu->stamp)
+        if (e) cudaEventDestroy(e);
     if (gpu->stream) cudaStreamDestroy(gpu->stream);
     delete gpu;
 }
@@ -142,6 +150,45 @@ static const char *download(lv_cuda *gpu, void *to, const void *from, size_t byt
     return nullptr;
 }
 
+static const char *fetch(lv_cuda *gpu, int slot, const void *from, size_t bytes)
+{
+    lv_cuda_slot *s = &gpu->slot[slot];
+    if (s->size < bytes) {
+        LV_CUDA_TRY(lv_cuda_text(cudaEventSynchronize(s->done)));
+        LV_CUDA_TRY(lv_cuda_text(cudaFreeHost(s->host)));
+        s->host = nullptr, s->size = 0;
+        LV_CUDA_TRY(lv_cuda_text(cudaMallocHost(&s->host, bytes)));
+        s->size = bytes;
+    }
+    LV_CUDA_TRY(lv_cuda_text(
+        cudaMemcpyAsync(s->host, from, bytes, cudaMemcpyDeviceToHost, gpu->stream)));
+    return lv_cuda_text(cudaEventRecord(s->done, gpu->stream));
+}
+
+static const char *await(lv_cuda *gpu, const void **out, int slot)
+{
+    *out = gpu->slot[slot].host;
+    return lv_cuda_text(cudaEventSynchronize(gpu->slot[slot].done));
+}
+
+static const char *stamp(lv_cuda *gpu, int index)
+{
+    if (!gpu->stamp[index]) LV_CUDA_TRY(lv_cuda_text(cudaEventCreate(&gpu->stamp[index])));
+    return lv_cuda_text(cudaEventRecord(gpu->stamp[index], gpu->stream));
+}
+
+static const char *elapsed(lv_cuda *gpu, double *seconds, int count)
+{
+    LV_CUDA_TRY(lv_cuda_text(cudaStreamSynchronize(gpu->stream)));
+    for (int i = 0; i < count; i++) {
+        float ms;
+        LV_CUDA_TRY(lv_cuda_text(
+            cudaEventElapsedTime(&ms, gpu->stamp[2 * i], gpu->stamp[2 * i + 1])));
+        seconds[i] = 1e-3 * double(ms);
+    }
+    return nullptr;
+}
+
 static const char *synchronize(lv_cuda *gpu)
 {
     return lv_cuda_text(cudaStreamSynchronize(gpu->stream));
@@ -161,6 +208,10 @@ const lv_cuda_ops lv_cuda_module_ops = {
     release,
     upload,
     download,
+    fetch,
+    await,
+    stamp,
+    elapsed,
     synchronize,
     lv_cuda_find_algorithm,
     lv_cuda_multiply,
@@ -175,6 +226,15 @@ const lv_cuda_ops lv_cuda_module_ops = {
     lv_cuda_combine,
     lv_cuda_patchify,
     lv_cuda_unpatchify,
+    lv_cuda_conv_frame,
+    lv_cuda_attention_picture_scratch,
+    lv_cuda_attention_picture,
+    lv_cuda_channel_norm,
+    lv_cuda_upsample,
+    lv_cuda_split_frames,
+    lv_cuda_take_frame,
+    lv_cuda_blend,
+    lv_cuda_pixels,
     lv_cuda_copy,
     lv_cuda_zero,
 };

@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 
 #include "engine/runtime/cuda/kernels.h"
+#include "engine/runtime/device.h"
 
 /* Pinned host memory that copies go through, piece by piece, so that reading a file and copying
  * overlap. */
@@ -20,11 +21,20 @@ constexpr int kStages = 2;
 constexpr size_t kStageBytes = size_t(16) << 20;
 constexpr size_t kWorkspaceBytes = size_t(32) << 20; /* of cuBLASLt */
 
+/* Pinned host memory that frames are fetched into; it grows with what is asked. */
+struct lv_cuda_slot {
+    void *host;
+    size_t size;
+    cudaEvent_t done; /* the copy into it */
+};
+
 struct lv_cuda {
     int index, processors;
     cudaStream_t stream;
     lv_cuda_stage stage[kStages];
     int next_stage;
+    lv_cuda_slot slot[2];
+    cudaEvent_t stamp[LV_DEVICE_STAMPS]; /* made when they are first wanted */
     cublasLtHandle_t blas;
     void *workspace;
 };
@@ -62,6 +72,21 @@ const char *lv_cuda_norm_rope(lv_cuda *gpu, lv_tensor x, lv_tensor weight, float
                               const lv_rope *rope, int64_t first, int64_t head_dim);
 const char *lv_cuda_attention_biased(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
                                      lv_tensor v, lv_tensor bias, int64_t heads, float scale);
+
+/* decoder.cu */
+const char *lv_cuda_conv_frame(lv_cuda *gpu, lv_tensor out, const lv_tensor *in, lv_tensor w,
+                               lv_tensor b, bool add);
+size_t lv_cuda_attention_picture_scratch(int64_t points, int64_t channels);
+const char *lv_cuda_attention_picture(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
+                                      lv_tensor v, void *scratch);
+const char *lv_cuda_channel_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight,
+                                 lv_activation f);
+const char *lv_cuda_upsample(lv_cuda *gpu, lv_tensor out, lv_tensor x);
+const char *lv_cuda_split_frames(lv_cuda *gpu, lv_tensor out, lv_tensor x);
+const char *lv_cuda_take_frame(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
+                               lv_tensor shift);
+const char *lv_cuda_blend(lv_cuda *gpu, lv_tensor to, lv_tensor from, const lv_blend *b);
+const char *lv_cuda_pixels(lv_cuda *gpu, void *rgb, lv_tensor frames);
 
 /* elementwise.cu */
 const char *lv_cuda_add(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);

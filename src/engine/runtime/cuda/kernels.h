@@ -52,6 +52,12 @@ typedef struct lv_cuda_ops {
      * the staging memory, or the third that is under way, waits. */
     const char *(*upload)(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type);
     const char *(*download)(lv_cuda *gpu, void *to, const void *from, size_t bytes); /* waits */
+    /* Into pinned memory, slot 0 or 1; await waits and gives the slot's memory. */
+    const char *(*fetch)(lv_cuda *gpu, int slot, const void *from, size_t bytes);
+    const char *(*await)(lv_cuda *gpu, const void **out, int slot);
+    /* When all before is done; the time from stamp 2i to stamp 2i + 1, which waits. */
+    const char *(*stamp)(lv_cuda *gpu, int index);
+    const char *(*elapsed)(lv_cuda *gpu, double *seconds, int count);
     const char *(*synchronize)(lv_cuda *gpu);
 
     /* ---- products ---- */
@@ -80,6 +86,19 @@ typedef struct lv_cuda_ops {
                            const lv_tensor *in);
     const char *(*patchify)(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
     const char *(*unpatchify)(lv_cuda *gpu, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
+    const char *(*conv)(lv_cuda *gpu, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                        bool add);
+    size_t (*attention_picture_scratch)(int64_t points, int64_t channels); /* bytes */
+    const char *(*attention_picture)(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
+                                     lv_tensor v, void *scratch);
+    const char *(*channel_norm)(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight,
+                                lv_activation f);
+    const char *(*upsample)(lv_cuda *gpu, lv_tensor out, lv_tensor x);
+    const char *(*split_frames)(lv_cuda *gpu, lv_tensor out, lv_tensor x);
+    const char *(*take_frame)(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
+                              lv_tensor shift);
+    const char *(*blend)(lv_cuda *gpu, lv_tensor to, lv_tensor from, const lv_blend *blend);
+    const char *(*pixels)(lv_cuda *gpu, void *rgb, lv_tensor frames);
     const char *(*copy)(lv_cuda *gpu, lv_tensor out, lv_tensor x);
     const char *(*zero)(lv_cuda *gpu, lv_tensor out);
 } lv_cuda_ops;

@@ -74,6 +74,73 @@ static lvsa_status unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, 
     return LVSA_OK;
 }
 
+/* ---- decoders -------------------------------------------------------------------------------- */
+
+/* Points are read where they lie. */
+static size_t conv_scratch(lv_exec *e, lv_tensor out, lv_tensor w)
+{
+    (void)e, (void)out, (void)w;
+    return 0;
+}
+
+static lvsa_status conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
+                        bool add, void *scratch)
+{
+    (void)scratch;
+    if (!e->arena.measuring) LV_CUDA_ENQUEUE(e, conv, out, in, w, b, add);
+    return LVSA_OK;
+}
+
+static size_t attention_picture_scratch(lv_exec *e, int64_t points, int64_t channels)
+{
+    return ((const lv_cuda_device *)e->device)->cuda->attention_picture_scratch(points, channels);
+}
+
+static lvsa_status attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
+                                     lv_tensor v, void *scratch)
+{
+    LV_CUDA_ENQUEUE(e, attention_picture, out, q, k, v, scratch);
+    return LVSA_OK;
+}
+
+static lvsa_status channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight,
+                                lv_activation f)
+{
+    LV_CUDA_ENQUEUE(e, channel_norm, out, x, weight, f);
+    return LVSA_OK;
+}
+
+static lvsa_status upsample(lv_exec *e, lv_tensor out, lv_tensor x)
+{
+    LV_CUDA_ENQUEUE(e, upsample, out, x);
+    return LVSA_OK;
+}
+
+static lvsa_status split_frames(lv_exec *e, lv_tensor out, lv_tensor x)
+{
+    LV_CUDA_ENQUEUE(e, split_frames, out, x);
+    return LVSA_OK;
+}
+
+static lvsa_status take_frame(lv_exec *e, lv_tensor out, lv_tensor z, int64_t t, lv_tensor scale,
+                              lv_tensor shift)
+{
+    LV_CUDA_ENQUEUE(e, take_frame, out, z, t, scale, shift);
+    return LVSA_OK;
+}
+
+static lvsa_status blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend *b)
+{
+    LV_CUDA_ENQUEUE(e, blend, to, from, b);
+    return LVSA_OK;
+}
+
+static lvsa_status pixels(lv_exec *e, void *rgb, lv_tensor frames)
+{
+    LV_CUDA_ENQUEUE(e, pixels, rgb, frames);
+    return LVSA_OK;
+}
+
 static lvsa_status copy(lv_exec *e, lv_tensor out, lv_tensor x)
 {
     LV_CUDA_ENQUEUE(e, copy, out, x);
@@ -100,6 +167,16 @@ const lv_ops lv_cuda_ops_table = {
     .combine = combine,
     .patchify = patchify,
     .unpatchify = unpatchify,
+    .conv_scratch = conv_scratch,
+    .conv = conv,
+    .attention_picture_scratch = attention_picture_scratch,
+    .attention_picture = attention_picture,
+    .channel_norm = channel_norm,
+    .upsample = upsample,
+    .split_frames = split_frames,
+    .take_frame = take_frame,
+    .blend = blend,
+    .pixels = pixels,
     .copy = copy,
     .zero = zero,
 };
