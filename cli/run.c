@@ -14,15 +14,10 @@
 
 /* ---- options that runs share ----------------------------------------------------------------- */
 
-static const char *device_name(int index)
-{
-    return index == LVSA_DEVICE_CPU ? "cpu" : index == LVSA_DEVICE_CUDA ? "cuda" : NULL;
-}
-
 /* clang-format off */
 const option machine_options[] = {
-    {"device", 0, OPTION_CHOICE, offsetof(machine_settings, device), "NAME",
-     .choice = device_name, .fallback = "cpu", .help = "what computes"},
+    {"device", 0, OPTION_TEXT, offsetof(machine_settings, device), "NAME", .fallback = "auto",
+     .help = "what computes: cpu, cuda, cuda:1 for the second GPU, or a GPU where there is one"},
     {"threads", 't', OPTION_INT, offsetof(machine_settings, threads), "N", .lo = 0, .hi = 1024,
      .fallback = "0", .help = "CPU threads, 0 for as many as OpenMP takes"},
     {.name = NULL}};
@@ -155,7 +150,9 @@ static exit_code find_path(run *r)
 static exit_code write_record(run *r)
 {
     const record_run facts = {.model = r->s->job.make.model.value,
-                              .device = device_name(r->s->machine.device.value),
+                              .device = lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU
+                                            ? "cpu"
+                                            : "cuda",
                               .fps = job_fps(&r->s->job, r->pipeline),
                               .job = &r->job,
                               .geometry = lvsa_pipeline_get_geometry(r->pipeline),
@@ -230,14 +227,29 @@ static exit_code make_job(run *r)
     return CODE_DONE;
 }
 
+/* "auto", "cpu", "cuda" or "cuda:N". */
+static exit_code read_device(lvsa_pipeline_options *o, const char *name)
+{
+    char *end = NULL;
+    const int numbered = strncmp(name, "cuda:", 5) == 0 && name[5] >= '0' && name[5] <= '9';
+    const long gpu = numbered ? strtol(name + 5, &end, 10) : 0;
+    o->gpu = gpu < 1024 ? (int)gpu : 1024; /* nobody has so many: opening says so */
+    o->device = strcmp(name, "auto") == 0  ? LVSA_DEVICE_AUTO
+                : strcmp(name, "cpu") == 0 ? LVSA_DEVICE_CPU
+                                           : LVSA_DEVICE_CUDA;
+    if (o->device != LVSA_DEVICE_CUDA || strcmp(name, "cuda") == 0 || (numbered && *end == '\0'))
+        return CODE_DONE;
+    return complain(CODE_USAGE, "--device %s: auto, cpu, cuda or cuda:N is wanted", name);
+}
+
 /* Everything that can be known before the first step. */
 static exit_code prepare(run *r)
 {
     const generate_settings *s = r->s;
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
     o.model = r->task->model ? r->task->model : s->job.make.model.value;
-    o.device = (lvsa_device)s->machine.device.value;
     o.threads = s->machine.threads.value;
+    TRY(read_device(&o, s->machine.device.value));
     if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));
     TRY(complain_status(lvsa_pipeline_open(&r->pipeline, &o)));

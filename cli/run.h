@@ -9,7 +9,8 @@
 #include "record.h"
 
 typedef struct machine_settings {
-    int_setting device, threads;
+    text_setting device;
+    int_setting threads;
 } machine_settings;
 
 typedef struct file_settings {

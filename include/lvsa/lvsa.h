@@ -102,6 +102,9 @@ typedef struct lvsa_pipeline_options {
 LVSA_API lvsa_status lvsa_pipeline_open(lvsa_pipeline **out, const lvsa_pipeline_options *options);
 LVSA_API void lvsa_pipeline_close(lvsa_pipeline **pipeline);
 
+/* What it runs on: the CPU or CUDA. */
+LVSA_API lvsa_device lvsa_pipeline_get_device(const lvsa_pipeline *pipeline);
+
 /* The shape of the pipeline's videos. Borrowed. */
 LVSA_API const lvsa_geometry *lvsa_pipeline_get_geometry(const lvsa_pipeline *pipeline);
 

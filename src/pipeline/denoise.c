@@ -59,9 +59,24 @@ lvsa_status lv_work_measure_passes(lv_work *w)
     return predict(w, NULL, &step);
 }
 
+/* A GPU's tiles depend on where the keyframes are, and are made while memory is measured: one pass
+ * for every place, so that no step has to wait for some. */
+static lvsa_status measure_rotations(lv_work *w)
+{
+    lvsa_plan_info info = {.size = sizeof info};
+    if (!w->plan || w->job->hold_keyframes || !w->p->device->find_tiles) return LVSA_OK;
+    LV_TRY(lvsa_plan_get_info(&info, w->plan));
+    for (int i = 1; i < info.keyframe_interval && i < w->job->steps; i++) {
+        LV_TRY(lvsa_plan_set_step(w->plan, i));
+        LV_TRY(lv_work_measure_passes(w));
+    }
+    return lvsa_plan_set_step(w->plan, 0);
+}
+
 static lvsa_status prepare_passes(lv_work *w)
 {
     LV_TRY(lv_work_measure_passes(w));
+    LV_TRY(measure_rotations(w));
     LV_TRY(lv_exec_begin(&w->exec));
     return take_latents(w);
 }

@@ -89,6 +89,8 @@ void lvsa_pipeline_close(lvsa_pipeline **pipeline)
     *pipeline = NULL;
 }
 
+lvsa_device lvsa_pipeline_get_device(const lvsa_pipeline *p) { return p->device->kind; }
+
 const lvsa_geometry *lvsa_pipeline_get_geometry(const lvsa_pipeline *p) { return &p->geometry; }
 
 void lvsa_pipeline_job_defaults(lvsa_job *job, const lvsa_pipeline *p)
