@@ -61,6 +61,7 @@ lvsa_status lv_work_load_models(lv_work *w)
             "%s: the text encoder gives %lld numbers a token, the transformer wants %lld: "
             "they don't belong together",
             w->p->directory, (long long)w->text_width, (long long)w->p->model->text_width);
+    LV_TRY(lv_work_fit_preview(w));
     return lv_work_report(w, LVSA_PHASE_LOAD, 1, 1);
 }
 

@@ -3,11 +3,15 @@
 
 #include "base/mem.h"
 
-lvsa_status lv_work_prepare_preview(lv_work *w)
+lvsa_status lv_work_fit_preview(lv_work *w)
 {
     lvsa_pipeline *p = w->p;
+    return w->job->on_preview && !p->preview ? lv_preview_fit(&p->preview, p->vae) : LVSA_OK;
+}
+
+lvsa_status lv_work_prepare_preview(lv_work *w)
+{
     if (!w->job->on_preview) return LVSA_OK;
-    if (!p->preview) LV_TRY(lv_preview_fit(&p->preview, p->vae));
     w->preview = lv_zalloc_array(w->count / (size_t)w->shape[0], 3);
     return w->preview ? LVSA_OK : lv_fail(LVSA_ERR_MEMORY, "a preview doesn't fit in memory");
 }

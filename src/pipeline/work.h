@@ -149,7 +149,10 @@ lvsa_status lv_work_check_numbers(lv_work *w, const lv_step *step, int i);
 
 /* ---- preview.c: latents -> a pixel each, [T, Y, X, 3] ---------------------------------------- */
 
-/* Before the passes' scratch is taken. */
+/* With the decoder, which it runs; once a pipeline. */
+lvsa_status lv_work_fit_preview(lv_work *w);
+
+/* Room for a preview, before the loop. */
 lvsa_status lv_work_prepare_preview(lv_work *w);
 
 /* Of the clean latents that step i, whose velocity is known and not yet taken, points at. */

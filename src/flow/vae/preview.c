@@ -12,7 +12,7 @@
 
 enum {
     COLOURS = 3,
-    PICTURES = 4, /* that are decoded ...                 */
+    PICTURES = 2, /* that are decoded ...                 */
     EDGE = 24,    /* ... each of so many by many latents */
     POINTS = EDGE * EDGE
 };
