@@ -10,6 +10,7 @@
 #include "forecast.h"
 #include "interrupt.h"
 #include "mask.h"
+#include "profile.h"
 #include "progress.h"
 
 /* ---- options that runs share ----------------------------------------------------------------- */
@@ -29,7 +30,8 @@ const option tell_options[] = {
      .environment = "LVSA_STEP_TIME_LOG", .help = "a line with each step's time"},
     {"memory-log", 0, OPTION_FLAG, offsetof(tell_settings, memory), NULL,
      .environment = "LVSA_MEM_LOG", .help = "a line with the most memory used up to each step"},
-    {"profile", 0, OPTION_REFUSED, .help = "--time-log and --memory-log tell what a step takes"},
+    {"profile", 0, OPTION_FLAG, offsetof(tell_settings, profile), NULL,
+     .help = "time every operation, and say what each kind of them took"},
     {.name = NULL}};
 /* clang-format on */
 
@@ -149,14 +151,13 @@ static exit_code find_path(run *r)
 
 static exit_code write_record(run *r)
 {
-    const record_run facts = {.model = r->s->job.make.model.value,
-                              .device = lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU
-                                            ? "cpu"
-                                            : "cuda",
-                              .fps = job_fps(&r->s->job, r->pipeline),
-                              .job = &r->job,
-                              .geometry = lvsa_pipeline_get_geometry(r->pipeline),
-                              .forecast = &r->forecast};
+    const record_run facts = {
+        .model = r->s->job.make.model.value,
+        .device = lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU ? "cpu" : "cuda",
+        .fps = job_fps(&r->s->job, r->pipeline),
+        .job = &r->job,
+        .geometry = lvsa_pipeline_get_geometry(r->pipeline),
+        .forecast = &r->forecast};
     return r->task->decode ? CODE_DONE : record_write(&r->record, &facts);
 }
 
@@ -312,8 +313,26 @@ static exit_code end_video(run *r)
     return explain(r, r->failure);
 }
 
+/* A table a stage that computed something. */
+static exit_code show_profile(const run *r)
+{
+    static const char *const stages[] = {"text", "loading", "denoising", "decoding"};
+    lvsa_profile p = {.size = sizeof p};
+    if (!r->s->tell.profile.value) return CODE_DONE;
+    TRY(complain_status(lvsa_pipeline_get_profile(&p, r->pipeline)));
+    for (int phase = 0; phase < LVSA_PROFILE_PHASES; phase++) {
+        int rows = 0;
+        for (int i = 0; i < p.rows; i++) rows += (int)p.row[i].phase == phase;
+        if (rows == 0) continue;
+        say(TALK_QUIET, "%s: %.2f s", stages[phase], p.seconds[phase]);
+        profile_print(stderr, &p, (lvsa_phase)phase);
+    }
+    return CODE_DONE;
+}
+
 static exit_code generate(run *r)
 {
+    if (r->s->tell.profile.value) TRY(complain_status(lvsa_pipeline_start_profile(r->pipeline)));
     r->job.on_progress = on_progress;
     r->job.on_frame = on_frame;
     r->job.on_message = on_message;
@@ -327,6 +346,7 @@ static exit_code generate(run *r)
     keep_finish(&r->keep);
     exit_code code = pictures_finish(&r->pictures);
     puts(r->path);
+    TRY(show_profile(r));
     return code;
 }
 

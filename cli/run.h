@@ -19,7 +19,7 @@ typedef struct file_settings {
 } file_settings;
 
 typedef struct tell_settings {
-    int_setting strict, times, memory;
+    int_setting strict, times, memory, profile;
 } tell_settings;
 
 /* Of `lvsa generate`. */
