@@ -155,15 +155,24 @@ static exit_code show_record(const char *path, int as_json)
     return CODE_DONE;
 }
 
+/* Frees the path. */
+static exit_code show_done(char *video, int as_json)
+{
+    json_t *all = json_pack("{s:s}", "video", video);
+    if (as_json && all) {
+        json_dumpf(all, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else printf("%-24s done: %s\n", "run", video);
+    json_decref(all);
+    free(video);
+    return CODE_DONE;
+}
+
 static exit_code show_state(const char *path, int as_json)
 {
     state_file f;
     char *video = keep_find_video(path);
-    if (video) {
-        printf("%-24s done: %s\n", "run", video);
-        free(video);
-        return CODE_DONE;
-    }
+    if (video) return show_done(video, as_json);
     exit_code code = state_open(&f, path);
     if (code == CODE_DONE) code = state_print(&f, as_json);
     state_close(&f);

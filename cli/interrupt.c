@@ -33,6 +33,7 @@ void interrupt_catch(void)
 {
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
+    catch_signal(SIGHUP); /* the terminal is gone, and the work isn't to go with it */
 }
 
 int interrupt_count(void) { return (int)interruptions; }

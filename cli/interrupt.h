@@ -1,4 +1,4 @@
-/* interrupt.h: Ctrl-C and SIGTERM. */
+/* interrupt.h: Ctrl-C, SIGTERM and SIGHUP. */
 #ifndef CLI_INTERRUPT_H
 #define CLI_INTERRUPT_H
 

@@ -1,5 +1,5 @@
 /* file.c: joins paths; writes files under another name, then renames. */
-#define _XOPEN_SOURCE 700 /* realpath() */
+#define _GNU_SOURCE /* O_TMPFILE, realpath() */
 #include "base/file.h"
 
 #include <errno.h>
@@ -23,9 +23,11 @@ lvsa_status lv_path_join(char *path, size_t size, const char *folder, const char
 
 struct lv_file {
     int fd;
-    char *path;      /* of the place, links followed            */
-    char *temporary; /* where it is until then; "": in place    */
-    size_t room;     /* of temporary                            */
+    bool nameless;   /* so far: nothing is left of it when the process dies   */
+    char handle[32]; /* what it may be opened by then                         */
+    char *path;      /* of the place, links followed                          */
+    char *temporary; /* where it is, or will be, until then; "": in place     */
+    size_t room;     /* of temporary                                          */
 };
 
 static void file_free(lv_file **file)
@@ -37,13 +39,30 @@ static void file_free(lv_file **file)
     *file = NULL;
 }
 
-/* Opens a new file beside the place. -1 with errno when it fails. */
-static int open_beside(lv_file *f)
+/* A file without a name in the place's folder; false: not on this file system. */
+static bool open_nameless(lv_file *f)
+{
+    char *slash = strrchr(f->path, '/');
+    const char *folder = slash ? f->temporary : ".";
+    if (slash) snprintf(f->temporary, f->room, "%.*s", (int)(slash - f->path) + 1, f->path);
+    f->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    if (f->fd < 0) return false;
+    snprintf(f->handle, sizeof f->handle, "/proc/self/fd/%d", f->fd);
+    f->nameless = access(f->handle, F_OK) == 0;
+    if (!f->nameless) close(f->fd);
+    return f->nameless;
+}
+
+/* Gives the file a name beside the place: links it there, or opens a new one. -1 with errno when it
+ * fails. */
+static int name_beside(lv_file *f)
 {
     for (int attempt = 0; attempt < 100; attempt++) {
         snprintf(f->temporary, f->room, "%s.%ld-%d.tmp", f->path, (long)getpid(), attempt);
-        int fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || errno != EEXIST) return fd;
+        int result = f->nameless
+                         ? linkat(AT_FDCWD, f->handle, AT_FDCWD, f->temporary, AT_SYMLINK_FOLLOW)
+                         : open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (result >= 0 || errno != EEXIST) return result;
     }
     return -1;
 }
@@ -57,7 +76,11 @@ static bool is_plain(const char *path)
 
 static lvsa_status open_file(lv_file *f, bool beside)
 {
-    f->fd = beside ? open_beside(f) : open(f->path, O_WRONLY | O_CLOEXEC);
+    if (beside && open_nameless(f)) {
+        snprintf(f->temporary, f->room, "%s", f->handle);
+        return LVSA_OK;
+    }
+    f->fd = beside ? name_beside(f) : open(f->path, O_WRONLY | O_CLOEXEC);
     if (f->fd >= 0) return LVSA_OK;
     return lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
 }
@@ -122,7 +145,9 @@ lvsa_status lv_file_settle(lv_file *f)
     const bool beside = f->temporary[0] != '\0';
     if (f->fd < 0) return LVSA_OK;
     bool good = !beside || fsync(f->fd) == 0;
+    if (good && f->nameless) good = name_beside(f) == 0;
     int error = errno;
+    if (good) f->nameless = false;
     if (close(f->fd) != 0 && good) good = false, error = errno;
     f->fd = -1;
     return good ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(error));
@@ -135,7 +160,7 @@ lvsa_status lv_file_finish(lv_file **file)
     lvsa_status s = lv_file_settle(f);
     if (s == LVSA_OK && beside && rename(f->temporary, f->path) != 0)
         s = lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
-    if (s != LVSA_OK && beside) unlink(f->temporary);
+    if (s != LVSA_OK && beside && !f->nameless) unlink(f->temporary);
     if (s == LVSA_OK && beside) sync_directory(f->temporary);
     file_free(file);
     return s;
@@ -145,6 +170,6 @@ void lv_file_abort(lv_file **file)
 {
     if (!file || !*file) return;
     if ((*file)->fd >= 0) close((*file)->fd);
-    if ((*file)->temporary[0] != '\0') unlink((*file)->temporary);
+    if ((*file)->temporary[0] != '\0' && !(*file)->nameless) unlink((*file)->temporary);
     file_free(file);
 }

@@ -457,7 +457,6 @@ static void an_abort_leaves_nothing(void **state)
     lvsa_video *video;
     for (int i = 0; i < ENDINGS; i++) {
         CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
-        assert_int_equal(count_pieces(), 1);
         for (int j = 0; j < 2; j++) CHECK_OK(lvsa_video_write(video, rgb));
         assert_false(exists(scratch_path(first_files[i])));
         lvsa_video_abort(&video);
