@@ -115,8 +115,9 @@ static void print_text(const result *r)
            : i->sparse                   ? ", sparse"
                                          : ", dense",
            r->device);
-    printf("a %s: %.4f s median, %.4f s best of %d; %.3g GB besides the weights, which took %.2f s\n", unit,
-           median(r), r->seconds[0], r->runs, 1e-9 * (double)i->scratch, i->load_seconds);
+    printf(
+        "a %s: %.4f s median, %.4f s best of %d; %.3g GB besides the weights, which took %.2f s\n",
+        unit, median(r), r->seconds[0], r->runs, 1e-9 * (double)i->scratch, i->load_seconds);
     if (r->phase == LVSA_PHASE_DECODE)
         printf("%.2f ms a frame, %.1f frames a second\n", 1e3 * median(r) / i->frames,
                i->frames / median(r));
@@ -135,13 +136,13 @@ static exit_code print_json(const result *r)
                                       1e3 * row->seconds, "flops", row->flops, "bytes",
                                       row->bytes));
     }
-    json_t *object =
-        json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:I,s:f,s:f,s:f,s:i,s:f,s:o}", "family",
-                  i->family, "device", r->device, "frames", i->frames, "height", i->height, "width",
-                  i->width, "latent_frames", i->latent_frames, "patches_per_frame",
-                  i->patches_per_frame, "sparse", i->sparse, "scratch_bytes", (json_int_t)i->scratch,
-                  "load_s", i->load_seconds, "median_s", median(r), "best_s", r->seconds[0], "runs",
-                  r->runs, "timed_s", r->profile.seconds[r->phase], "operations", kinds);
+    json_t *object = json_pack(
+        "{s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:I,s:f,s:f,s:f,s:i,s:f,s:o}", "family", i->family,
+        "device", r->device, "frames", i->frames, "height", i->height, "width", i->width,
+        "latent_frames", i->latent_frames, "patches_per_frame", i->patches_per_frame, "sparse",
+        i->sparse, "scratch_bytes", (json_int_t)i->scratch, "load_s", i->load_seconds, "median_s",
+        median(r), "best_s", r->seconds[0], "runs", r->runs, "timed_s",
+        r->profile.seconds[r->phase], "operations", kinds);
     if (!object) return complain(CODE_MEMORY, "a JSON object doesn't fit in memory");
     json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');

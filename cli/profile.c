@@ -3,7 +3,8 @@
 
 #include <stdbool.h>
 
-/* "612.3", then how much of the peak that is, where there is one; "-" where nothing is to divide. */
+/* "612.3", then how much of the peak that is, where there is one; "-" where nothing is to divide.
+ */
 static void print_rate(FILE *out, double amount, double seconds, double unit, double peak)
 {
     const bool known = amount > 0.0 && seconds > 0.0;

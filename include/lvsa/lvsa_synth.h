@@ -42,9 +42,9 @@ typedef struct lvsa_synth_options {
         sizeof(lvsa_synth_options), NULL, NULL, LVSA_SYNTH_ALL, 0, 0, 0, NULL, NULL                \
     }
 
-/* Writes the checkpoint; *bytes is what its files hold. Matrices are uniform numbers of variance 1 /
- * inputs, norms are 1 and biases 0, in bf16, the VAE's in f32. Fails with LVSA_ERR_ARGUMENT (no such
- * name, no parts), LVSA_ERR_IO (the directory exists or can't be made, the disk has too little
+/* Writes the checkpoint; *bytes is what its files hold. Matrices are uniform numbers of variance 1
+ * / inputs, norms are 1 and biases 0, in bf16, the VAE's in f32. Fails with LVSA_ERR_ARGUMENT (no
+ * such name, no parts), LVSA_ERR_IO (the directory exists or can't be made, the disk has too little
  * room), LVSA_ERR_MEMORY or LVSA_ERR_CANCELLED; the files it has made are then gone. */
 LVSA_API lvsa_status lvsa_synth_write(int64_t *bytes, const lvsa_synth_options *options);
 

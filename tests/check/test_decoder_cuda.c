@@ -1,5 +1,5 @@
-/* test_decoder_cuda.c: a GPU's operations for decoders against the CPU's, at odd sizes; then a whole
- * decoder, whose bytes may differ by what bf16 leaves out. */
+/* test_decoder_cuda.c: a GPU's operations for decoders against the CPU's, at odd sizes; then a
+ * whole decoder, whose bytes may differ by what bf16 leaves out. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

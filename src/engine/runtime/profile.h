@@ -15,7 +15,8 @@ typedef enum lv_kind {
 
 enum { LV_PROFILE_STAGES = 4, LV_PROFILE_PENDING = LV_DEVICE_STAMPS / 2 };
 
-/* Operations of one kind in one stage. Bytes are those of the tensors, each read or written once. */
+/* Operations of one kind in one stage. Bytes are those of the tensors, each read or written once.
+ */
 typedef struct lv_profile_row {
     int64_t calls;
     double seconds, flops, bytes;

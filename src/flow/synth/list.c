@@ -63,7 +63,7 @@ static void add_linear(lv_synth_list *list, int64_t out, int64_t in, const char 
     lv_synth_add_constant(list, 0.0f, LV_SYNTH_SHAPE(out), "%s%s.bias", prefix, name);
 }
 
-/* ---- transformer: diffusers, models/transformers/transformer_wan.py --------------------------- */
+/* ---- transformer: diffusers, models/transformers/transformer_wan.py -------------------------- */
 
 static void add_attention(lv_synth_list *list, int64_t E, const char *prefix)
 {
@@ -101,7 +101,7 @@ void lv_synth_list_transformer(lv_synth_list *list, const lv_synth_sizes *s)
     add_linear(list, 4 * C, E, "", "proj_out");
 }
 
-/* ---- text encoder: transformers, models/umt5/modeling_umt5.py --------------------------------- */
+/* ---- text encoder: transformers, models/umt5/modeling_umt5.py -------------------------------- */
 
 void lv_synth_list_text_encoder(lv_synth_list *list, const lv_synth_sizes *s)
 {
@@ -128,7 +128,7 @@ void lv_synth_list_text_encoder(lv_synth_list *list, const lv_synth_sizes *s)
     lv_synth_add_constant(list, 1.0f, LV_SYNTH_SHAPE(E), "encoder.final_layer_norm.weight");
 }
 
-/* ---- VAE: diffusers, models/autoencoders/autoencoder_kl_wan.py -------------------------------- */
+/* ---- VAE: diffusers, models/autoencoders/autoencoder_kl_wan.py ------------------------------- */
 
 /* A kernel of t x k x k; t 0: without a time axis. */
 static void add_conv(lv_synth_list *list, int64_t out, int64_t in, int64_t t, int64_t k,

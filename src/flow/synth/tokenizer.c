@@ -1,9 +1,9 @@
 /* tokenizer.c: a Unigram vocabulary of made-up words, in both of the formats that tokenizers are
  * read from.
  *
- * Ids: 0 <pad>, 1 </s>, 2 <unk>, then the space's mark, the 94 printable ASCII characters, and words
- * of one to three syllables, each with the mark before it and without; behind the pieces 300 extra
- * ids, from <extra_id_299> to <extra_id_0>, which only tokenizer.json holds. */
+ * Ids: 0 <pad>, 1 </s>, 2 <unk>, then the space's mark, the 94 printable ASCII characters, and
+ * words of one to three syllables, each with the mark before it and without; behind the pieces 300
+ * extra ids, from <extra_id_299> to <extra_id_0>, which only tokenizer.json holds. */
 #include <stdio.h>
 #include <string.h>
 
@@ -46,7 +46,7 @@ static double score_of(int64_t id)
     return id < FIRST_WORD ? -16.0 : -5.0 - 4e-5 * (double)(id - FIRST_WORD);
 }
 
-/* ---- spiece.model: SentencePiece's protocol buffer -------------------------------------------- */
+/* ---- spiece.model: SentencePiece's protocol buffer ------------------------------------------- */
 
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 

@@ -24,11 +24,11 @@
 
 enum { PAST = 2 /* frames that a causal conv remembers */, RINGS = 4 * LV_VAE_LEVELS };
 
-/* The last inputs of the n causal convs that take frames of one size. Each takes one for every frame
- * of its level, always in the same order, so the inputs follow each other in one ring of 2n + 1
- * frames: input s goes into slot s mod (2n + 1), where input s - 2n - 1 was, which nobody needs. The
- * two inputs before it of the same conv are s - n and s - 2n. So a conv's input is written where it
- * will be remembered, and no frame is ever copied. */
+/* The last inputs of the n causal convs that take frames of one size. Each takes one for every
+ * frame of its level, always in the same order, so the inputs follow each other in one ring of 2n +
+ * 1 frames: input s goes into slot s mod (2n + 1), where input s - 2n - 1 was, which nobody needs.
+ * The two inputs before it of the same conv are s - n and s - 2n. So a conv's input is written
+ * where it will be remembered, and no frame is ever copied. */
 typedef struct ring {
     int64_t width, scale; /* channels; the picture's height and width in latents' */
     int64_t convs;        /* n                                                    */
@@ -146,9 +146,9 @@ static lvsa_status load_group(wan *m, void *to, const lv_weight_spec *specs, siz
     return lv_params_load(m->params, m->weights, &g, m->base.device->dtype);
 }
 
-/* Gives a causal conv its place in a ring. A level's first frame skips its time_conv, which so has a
- * ring of its own: its inputs are counted otherwise than the level's. Nobody else finds it, as the
- * ring of the level's last conv, of the same size, comes first. */
+/* Gives a causal conv its place in a ring. A level's first frame skips its time_conv, which so has
+ * a ring of its own: its inputs are counted otherwise than the level's. Nobody else finds it, as
+ * the ring of the level's last conv, of the same size, comes first. */
 static void remember(wan *m, conv *c, int64_t width, int64_t scale, bool alone)
 {
     c->ring = alone ? m->rings : 0;
@@ -314,8 +314,8 @@ static lvsa_status probe(const pass *p, const char *stage, int index, lv_tensor 
                                                  : LVSA_OK;
 }
 
-/* The input of a causal conv for frame `number` of its level, `back` frames ago: [1, y, x, c], where
- * it is remembered. */
+/* The input of a causal conv for frame `number` of its level, `back` frames ago: [1, y, x, c],
+ * where it is remembered. */
 static lv_tensor input(const pass *p, const conv *c, int64_t number, int64_t back)
 {
     const ring *r = &p->m->ring[c->ring];

@@ -10,9 +10,9 @@
  *           that CTAs at work at one time share points in L2; then x, then y.
  * Grid      persistent, one CTA an SM; CTA c takes tiles c, c + CTAs, ..
  * CTA       warp 0 loads; 2 or 3 warpgroups compute MB blocks of 64 points (4 lines of 16) each.
- * Steps     for dt, 64 channels, dx: a box of A, BY + ky - 1 lines of 16 points, serves all dy, as a
- *           step of a line is 2 KiB and keeps the swizzle's phase; for each dy a box of B, N outputs.
- *           A's traffic through L2 is a third of a product's with gathered rows.
+ * Steps     for dt, 64 channels, dx: a box of A, BY + ky - 1 lines of 16 points, serves all dy, as
+ *           a step of a line is 2 KiB and keeps the swizzle's phase; for each dy a box of B, N
+ *           outputs. A's traffic through L2 is a third of a product's with gathered rows.
  * Shared    A stages of (BY + 2) * 2 KiB, B stages of N * 128 bytes: 209 to 226 KiB of 227.
  * Registers 24 for the loading warpgroup, sums 96 or 192 a thread of the others.
  * Bits      depend on the shape alone: one thread adds a point's products in a fixed order.
@@ -25,8 +25,8 @@
  *              60 x 104, 384 -> 384, 3 x 3 x 3   0.077 ms   644   cuDNN 532
  *             480 x 832, 192 ->  96, 1 x 3 x 3   0.202 ms   655   cuDNN 541
  *             480 x 832,  96 ->   3, 3 x 3 x 3   0.170 ms    36   cuDNN  19; bound by A's traffic
- * Traps     Fence, products and commit of a group have to be one basic block, else ptxas adds fences
- *           of its own (C7519), which cmake/nvcc-strict.sh refuses. */
+ * Traps     Fence, products and commit of a group have to be one basic block, else ptxas adds
+ *           fences of its own (C7519), which cmake/nvcc-strict.sh refuses. */
 #include "conv.h"
 
 #include <cuda.h>
@@ -45,7 +45,8 @@ constexpr int kLine = 16;          /* points of a tile's line                   
 constexpr int kChunk = 64;         /* channels of a step: 128 bytes, a swizzle  */
 constexpr int kLineBytes = kLine * kChunk * 2;
 
-/* What a kernel is made for: N outputs, BY lines, WGS warpgroups of MB blocks; stages of A and B. */
+/* What a kernel is made for: N outputs, BY lines, WGS warpgroups of MB blocks; stages of A and B.
+ */
 template <int N_, int WGS_, int MB_, int SA_, int SB_> struct Shape {
     static constexpr int N = N_, WGS = WGS_, MB = MB_, SA = SA_, SB = SB_;
     static constexpr int BY = WGS * MB * 4;
@@ -332,7 +333,8 @@ template <class S> __device__ __forceinline__ void consume(const Args &a, Shared
     }
 }
 
-template <class S> __global__ void __launch_bounds__(S::kThreads, 1) conv(const __grid_constant__ Args a)
+template <class S>
+__global__ void __launch_bounds__(S::kThreads, 1) conv(const __grid_constant__ Args a)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ uint8_t raw[];

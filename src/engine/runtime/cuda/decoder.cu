@@ -74,7 +74,7 @@ static const char *multiply(lv_cuda *gpu, void *out, bool f32, const void *x, co
     return run_conv(gpu, &c);
 }
 
-/* ---- attention between the points of a picture ------------------------------------------------ */
+/* ---- attention between the points of a picture ----------------------------------------------- */
 
 /* Rows of scores at once: 50 MB of them at 6240 points. */
 constexpr int64_t kRows = 2048;
@@ -283,7 +283,7 @@ const char *lv_cuda_channel_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_te
            static_cast<const float *>(weight.data), points, channels, f);
 }
 
-/* ---- moving numbers --------------------------------------------------------------------------- */
+/* ---- moving numbers -------------------------------------------------------------------------- */
 
 /* A number, or 16 bytes of them, of any type: what moves isn't looked at. */
 template <class T>
@@ -385,7 +385,8 @@ __global__ static void blend(lv_numbers to, lv_numbers from, lv_blend b, int64_t
             to.store(at, value);
             continue;
         }
-        const float s = b.ramp == LV_RAMP_Y ? float(i) / float(b.height) : float(j) / float(b.width);
+        const float s =
+            b.ramp == LV_RAMP_Y ? float(i) / float(b.height) : float(j) / float(b.width);
         to.store(at, value * (1.f - s) + to.load(at) * s);
     }
 }
