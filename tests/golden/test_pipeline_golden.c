@@ -16,6 +16,12 @@
 
 static json_t *cases;
 
+/* With the argument "cuda" on a GPU, in bf16: latents may then be off by some steps of it, and frames
+ * are close on the whole. Exits with 77, skipped, where there is none. */
+static lvsa_device device = LVSA_DEVICE_CPU;
+static double latent_bound = 1e-4, mean_bound = 0.01;
+static int worst_bound = 1;
+
 static const json_t *find_named(const char *list, const char *name)
 {
     const json_t *all = json_object_get(cases, list);
@@ -46,7 +52,7 @@ static lvsa_pipeline *open_pipeline(const char *checkpoint, int threads)
     lvsa_pipeline *p;
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
     snprintf(path, sizeof path, "%s/wan/%s", GOLDEN_DIR, checkpoint);
-    o.model = path, o.threads = threads;
+    o.model = path, o.threads = threads, o.device = device;
     CHECK_OK(lvsa_pipeline_open(&p, &o));
     return p;
 }
@@ -57,13 +63,14 @@ typedef struct comparison {
     const lv_safetensors *golden;
     const float *frames; /* [F, H, W, 3], 0 .. 1 */
     int worst, seen;
+    double sum; /* of all differences */
 } comparison;
 
 static int compare_latents(void *user, const float *latents, const int64_t shape[4])
 {
     comparison *c = user;
     size_t count = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
-    golden_check(c->golden, "latent", latents, count, 1e-4);
+    golden_check(c->golden, "latent", latents, count, latent_bound);
     return 0;
 }
 
@@ -76,6 +83,7 @@ static int compare_frame(void *user, const lvsa_frame *f)
         int want = (int)(c->frames[(size_t)f->index * bytes + i] * 255.0f);
         int off = abs(want - f->rgb[i]);
         if (off > c->worst) c->worst = off;
+        c->sum += off;
     }
     return 0;
 }
@@ -104,9 +112,11 @@ static void frames_equal_diffusers(void **state)
         lvsa_pipeline *p = open_pipeline(json_string_value(json_object_get(c, "checkpoint")), 2);
         CHECK_OK(lvsa_generate(p, &job));
         lvsa_pipeline_close(&p);
-        print_message("%s: frames within %d/255\n", names[i], compared.worst);
+        print_message("%s: frames within %d/255, %.3f/255 on average\n", names[i], compared.worst,
+                      compared.sum / (double)values);
         assert_int_equal(compared.seen, job.frames);
-        assert_true(compared.worst <= 1);
+        assert_true(compared.worst <= worst_bound);
+        assert_true(compared.sum / (double)values <= mean_bound);
         lv_safetensors_close(&golden);
     }
 }
@@ -340,6 +350,7 @@ static void bad_jobs_are_refused(void **state)
     CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_ARGUMENT, "model directory");
     o.model = "/nowhere";
     CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_IO, "/nowhere");
+    setenv("LVSA_MODULE_DIR", "/nowhere", 1);
     o.model = GOLDEN_DIR "/wan/tiny-a", o.device = LVSA_DEVICE_CUDA;
     CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_UNSUPPORTED, "device cuda");
     assert_null(p);
@@ -375,8 +386,29 @@ static int close_cases(void **state)
     return 0;
 }
 
-int main(void)
+static int run_on_gpu(void)
 {
+    lvsa_device_info info = {.size = sizeof info};
+    device = LVSA_DEVICE_CUDA;
+    latent_bound = 0.05, worst_bound = 64, mean_bound = 2.0;
+    if (lvsa_device_get_info(&info, device) != LVSA_OK) {
+        print_message("skipped: %s\n", lvsa_last_error());
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_equal_diffusers),
+        cmocka_unit_test(nothing_is_allocated_in_the_loop),
+        cmocka_unit_test(a_seed_is_a_video),
+        cmocka_unit_test(previews_come_after_each_step),
+        cmocka_unit_test(a_job_can_be_ended),
+        cmocka_unit_test(no_number_is_no_video),
+    };
+    return cmocka_run_group_tests(tests, open_cases, close_cases);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "cuda") == 0) return run_on_gpu();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_equal_diffusers),
         cmocka_unit_test(nothing_is_allocated_in_the_loop),
