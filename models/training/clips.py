@@ -19,19 +19,19 @@ DIRECTION = {
 }
 
 
-def _parameters(scenes, device):
-    """What doesn't depend on chance: colours [B, 2, 3], backgrounds [B, 3] and, for each of two objects,
-    shape, motion's kind, direction, size; a scene of one object repeats it with size 0."""
+def _parameters(scenes, objects, device):
+    """What doesn't depend on chance: [B, objects, 8] of shape, motion's kind, direction, size and colour, and
+    backgrounds [B, 3]; a scene of fewer objects repeats its last one with size 0."""
     rows = []
     for scene in scenes:
-        for i in range(2):
+        for i in range(objects):
             o = scene["objects"][min(i, len(scene["objects"]) - 1)]
             kind = CIRCLE if o["motion"] == "circle" else BOUNCE if "bounce" in o["motion"] else WRAP
             there = i < len(scene["objects"])
             size = captions.SIZES[o["size"]] if o["size"] else -1.0
             rows.append([captions.SHAPES.index(o["shape"]), kind, *DIRECTION[o["motion"]],
                          size if there else 0.0, *captions.COLOURS[o["colour"]]])
-    table = torch.tensor(rows, device=device).view(len(scenes), 2, 8)
+    table = torch.tensor(rows, device=device).view(len(scenes), objects, 8)
     background = torch.tensor([captions.BACKGROUNDS[s["background"]] for s in scenes], device=device)
     return table, background
 
@@ -42,13 +42,13 @@ def _triangle_wave(x, span):
 
 
 def _centres(frames, kind, direction, reach, chance):
-    """Paths [B, 2 objects, K tries, F, 2 (x, y)] from uniform numbers `chance` [B, 2, K, 6]. Bouncing
-    objects keep their centre `reach` [B, 2] pixels from the edges."""
+    """Paths [B, N objects, K tries, F, 2 (x, y)] from uniform numbers `chance` [B, N, K, 6]. Bouncing
+    objects keep their centre `reach` [B, N] pixels from the edges."""
     t = torch.arange(frames, device=chance.device, dtype=torch.float32)
     lerp = lambda lo, hi, u: lo + (hi - lo) * u
     speed = lerp(*SPEED, chance[..., 0])[..., None]
     length = direction.norm(dim=-1).clamp(min=1.0)[..., None]
-    step = (speed / length[..., None, :] * direction[..., None, :])          # [B, 2, K, 2]
+    step = (speed / length[..., None, :] * direction[..., None, :])          # [B, N, K, 2]
     start = chance[..., 1:3]                                                 # 0..1
     sign = torch.where(chance[..., 3:5] < 0.5, -1.0, 1.0)
 
@@ -94,20 +94,22 @@ def _coverage(centre, radius, shape):
     return edge * edge * (3 - 2 * edge)
 
 
-def render(scenes, frames, device, seed, tries=8):
-    """Draws one clip a scene: [B, 3, F, SIDE, SIDE] in -1..1."""
+def render(scenes, frames, device, seed, tries=8, objects=2):
+    """Draws one clip a scene: [B, 3, F, SIDE, SIDE] in -1..1. Of `tries` paths those are taken on which two
+    objects hide one another least; scenes of more than two want tries=1."""
     g = torch.Generator("cpu").manual_seed(seed)
-    table, background = _parameters(scenes, device)
-    chance = torch.rand(len(scenes), 2, tries, 6, generator=g).to(device)
-    vary = torch.rand(len(scenes), 2, 2, generator=g).to(device)
+    table, background = _parameters(scenes, objects, device)
+    chance = torch.rand(len(scenes), objects, tries, 6, generator=g).to(device)
+    vary = torch.rand(len(scenes), objects, 2, generator=g).to(device)
     shape, kind, direction, size = table[..., 0], table[..., 1], table[..., 2:4], table[..., 4]
     names = torch.tensor(list(captions.SIZES.values()), device=device)
     size = torch.where(size < 0, names[(vary[..., 1] * len(names)).long()], size)
     radius = size * (0.95 + 0.1 * vary[..., 0])
     reach = radius * torch.where(shape == 2, 2 * TRIANGLE, 1.0)
-    path = _choose_apart(_centres(frames, kind, direction, reach, chance), radius)
+    paths = _centres(frames, kind, direction, reach, chance)
+    path = _choose_apart(paths, radius) if tries > 1 else paths[:, :, 0]
     video = background[:, :, None, None, None].expand(-1, -1, frames, SIDE, SIDE)
-    for i in range(2):
+    for i in range(objects):
         there = (radius[:, i] > 0).float().view(-1, 1, 1, 1, 1)
         alpha = there * _coverage(path[:, i], radius[:, i], shape[:, i])[:, None]
         video = torch.lerp(video, table[:, i, 5:8][:, :, None, None, None], alpha)

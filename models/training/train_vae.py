@@ -1,8 +1,11 @@
 """Trains the VAE on drawn clips: vae.safetensors (f32 average of the weights) and vae.json in --out.
 
-    python train_vae.py --out DIR [--seconds 450] [--decoder-only]
+    python train_vae.py --out DIR --seconds 450
+    python train_vae.py --out DIR --seconds 250 --go-on
+    python train_vae.py --out DIR --seconds 300 --decoder-only
 
---decoder-only goes on from the files in DIR with the encoder as it is, so that latents stay valid.
+--go-on and --decoder-only go on from the files in DIR; the latter leaves the encoder as it is, so that
+latents stay valid.
 """
 import argparse
 import json
@@ -23,21 +26,28 @@ from common import Average, channels_last, rate, rounded, save_sheet, step_if_fi
 KL = 1e-4            # keeps the latents' deviation near 1
 LEAST_LOGVAR = -6.0  # a decoder that has seen noise of 0.05 forgives the transformer's small errors
 RATE = 8e-4
+OBJECTS = 6
 
 
-def schedule(fraction, small):
-    """(clips a step, frames, edge of the crop) at a fraction of the training."""
+def schedule(fraction, step, first, small):
+    """(clips a step, frames, edge of the crop) at a fraction of the training; the `first` call begins with
+    short clips. Every fourth step is for first frames, of which a long clip has but one."""
     if small:
-        return 1, 9 if fraction < 0.7 else 17, 32
-    if fraction < 0.15:
-        return 16, 17, 96
-    return (8, 81, 64) if fraction < 0.6 else (2, 81, 128)
+        return 1, 9 if fraction < 0.7 else 5, 32
+    if step % 4 == 3:
+        return 24, 5, 64
+    if first and fraction < 0.15:
+        return 8, 17, 96
+    return (4, 81, 64) if fraction < 0.6 else (1, 81, 128)
 
 
 def draw(rng, count, frames, edge, device):
-    """Crops [count, 3, F, edge, edge] of new clips."""
-    scenes = [captions.draw_scene(rng, False, two=0.5) for _ in range(count)]
-    video = clips.render(scenes, frames, device, rng.randrange(1 << 30), tries=1)
+    """Crops [count, 3, F, edge, edge] of new clips, of many objects: there is most to learn at their edges."""
+    scenes = [captions.draw_scene(rng, False) for _ in range(count)]
+    for scene in scenes:
+        while len(scene["objects"]) < OBJECTS:
+            scene["objects"] += captions.draw_scene(rng, False)["objects"]
+    video = clips.render(scenes, frames, device, rng.randrange(1 << 30), tries=1, objects=OBJECTS)
     y, x = (rng.randrange(0, clips.SIDE - edge + 1) for _ in range(2))
     return video[..., y : y + edge, x : x + edge].contiguous()
 
@@ -49,7 +59,7 @@ def loss_of(video, out, mean, logvar):
     edges = F.max_pool3d((dx + dy).clamp(max=1), (1, 5, 5), 1, (0, 2, 2))
     weight = 1 + 5 * edges
     first = torch.ones(video.shape[2], device=video.device)
-    first[0] = 4
+    first[0] = 4 if video.shape[2] > 5 else 1
     weight = weight * first[:, None, None]
     error = out - video
     slope = sum((error - error.roll(1, axis)).abs().mean() for axis in (-1, -2))
@@ -67,7 +77,7 @@ def measure(model, device, small):
     """PSNR on clips of combinations never trained; mean and deviation of each latent channel."""
     rng, report = random.Random(1234), {}
     autocast = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
-    for frames, count in ((9, 2),) if small else ((81, 32), (321, 8)):
+    for frames, count in ((9, 2),) if small else ((81, 24), (321, 4)):
         errors, pictures = [], []
         for i in range(count):
             video = clips.render([captions.draw_scene(rng, True)], frames, device, rng.randrange(1 << 30))
@@ -81,7 +91,7 @@ def measure(model, device, small):
                                "worst": min(map(psnr, errors))}
         report["sheet"] = pictures if frames <= 81 else report["sheet"]
     latents = []
-    for _ in range(2 if small else 32):
+    for _ in range(2 if small else 24):
         scenes = [captions.draw_scene(rng, False) for _ in range(1 if small else 8)]
         with autocast:
             mean = model.encode(clips.render(scenes, 9 if small else 81, device, rng.randrange(1 << 30)))[0]
@@ -97,6 +107,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=450)
+    parser.add_argument("--go-on", action="store_true")
     parser.add_argument("--decoder-only", action="store_true")
     parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
     args = parser.parse_args()
@@ -106,25 +117,28 @@ def main():
     torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
     torch.set_float32_matmul_precision("high")
     begin = time.time()
-    rng = random.Random(7 if args.decoder_only else 0)
+    old = args.go_on or args.decoder_only
+    rng = random.Random(time.time_ns() if old else 0)    # other clips than the calls before
     model = wan_vae.VAE().to(device)
     if device == "cuda":
         channels_last(model)
         wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
-    if args.decoder_only:
+    if old:
         model.load_state_dict(load_file(args.out / "vae.safetensors", device))
+    if args.decoder_only:
         model.encoder.requires_grad_(False), model.quant_conv.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     average = Average(model, 0.998)
     optimizer = torch.optim.AdamW(trained, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=device == "cuda")
 
-    step, fraction = 0, 0.4 if args.decoder_only else 0.0
-    first = fraction
+    step, fraction, start = 0, 0.0, begin
     while fraction < 1:
-        fraction = first + (1 - first) * min(1.0, (time.time() - begin) / args.seconds)
+        if step == 8:
+            start = time.time()                          # compiling isn't training
+        fraction = min(1.0, (time.time() - start) / (args.seconds - (start - begin)))
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rate(fraction if not args.decoder_only else 0.3 + 0.7 * fraction, step, 200)
-        shape = schedule(fraction, args.small)
+            group["lr"] = RATE * rate(fraction if not old else 0.2 + 0.8 * fraction, step, 200)
+        shape = schedule(fraction if step > 8 else 0.0, step, not old, args.small)
         video = draw(rng, *shape, device)
         if device == "cuda":
             video = video.contiguous(memory_format=torch.channels_last_3d)
@@ -152,8 +166,8 @@ def main():
     save_sheet(args.out / "vae.png", report.pop("sheet"))
     report["steps"] = step
     if args.decoder_only:
-        old = json.loads((args.out / "vae.json").read_text())
-        report.update({k: old[k] for k in ("latents_mean", "latents_std")})
+        before = json.loads((args.out / "vae.json").read_text())
+        report.update({k: before[k] for k in ("latents_mean", "latents_std")})
     (args.out / "vae.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report), f"{time.time() - begin:.0f}s", flush=True)
 
