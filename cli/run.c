@@ -21,6 +21,8 @@ const option machine_options[] = {
      .help = "what computes: cpu, cuda, cuda:1 for the second GPU, or a GPU where there is one"},
     {"threads", 't', OPTION_INT, offsetof(machine_settings, threads), "N", .lo = 0, .hi = 1024,
      .fallback = "0", .help = "CPU threads, 0 for as many as OpenMP takes"},
+    {"offload", 0, OPTION_FLAG, offsetof(machine_settings, offload), NULL,
+     .help = "keep the transformer in the machine's memory: two blocks at a time on the GPU"},
     {.name = NULL}};
 
 const option tell_options[] = {
@@ -250,6 +252,7 @@ static exit_code prepare(run *r)
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
     o.model = r->task->model ? r->task->model : s->job.make.model.value;
     o.threads = s->machine.threads.value;
+    o.offload = s->machine.offload.value;
     TRY(read_device(&o, s->machine.device.value));
     if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));

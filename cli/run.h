@@ -10,7 +10,7 @@
 
 typedef struct machine_settings {
     text_setting device;
-    int_setting threads;
+    int_setting threads, offload;
 } machine_settings;
 
 typedef struct file_settings {

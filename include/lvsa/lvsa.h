@@ -92,9 +92,12 @@ typedef struct lvsa_pipeline_options {
     lvsa_device device;
     int threads;        /* CPU threads; 0: as many as OpenMP would take                           */
     int gpu;            /* which one, from 0                                                      */
+    int offload;        /* 1: the transformer's blocks stay in the host's memory and come to the
+                           GPU one after the other; slower where it waits for them, and it needs
+                           two blocks' memory instead of all. The CPU takes no notice             */
 } lvsa_pipeline_options;
 
-#define LVSA_PIPELINE_OPTIONS_INIT {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0}
+#define LVSA_PIPELINE_OPTIONS_INIT {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0}
 
 /* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
  * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be

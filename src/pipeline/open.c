@@ -48,6 +48,7 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     LV_TRY(lv_defaults_load(&p->defaults, &p->geometry, o->model));
     LV_TRY(find_class(p));
     LV_TRY(open_device(p, o));
+    p->device->offload = o->offload && p->device->kind == LVSA_DEVICE_CUDA;
     p->schedule = LV_SCHEDULE_OPTIONS_INIT;
     LV_TRY(lv_pipeline_find_part(path, p, "scheduler/scheduler_config.json"));
     LV_TRY(lv_schedule_options_from_json(&p->schedule, path));

@@ -16,8 +16,8 @@
 
 static json_t *cases;
 
-/* With the argument "cuda" on a GPU, in bf16: latents may then be off by some steps of it, and frames
- * are close on the whole. Exits with 77, skipped, where there is none. */
+/* With the argument "cuda" on a GPU, in bf16: latents may then be off by some steps of it, and
+ * frames are close on the whole. Exits with 77, skipped, where there is none. */
 static lvsa_device device = LVSA_DEVICE_CPU;
 static double latent_bound = 1e-4, mean_bound = 0.01;
 static int worst_bound = 1;

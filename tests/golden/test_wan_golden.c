@@ -217,6 +217,32 @@ static void forward_passes(void **state)
     }
 }
 
+/* Blocks that come in turns give the same bits, pass after pass. */
+static void blocks_in_turns(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        run at_once, in_turns;
+        const json_t *c = open_case(&at_once.golden, "forward", i);
+        const lv_step step = {.timestep = (float)get_int(c, "timestep")};
+        open_run(&at_once, c, "x");
+        set_text(&at_once, 0, get_string(c, "text"));
+        forward(&at_once, at_once.velocity, &step);
+        device->offload = true;
+        open_case(&in_turns.golden, "forward", i);
+        open_run(&in_turns, c, "x");
+        set_text(&in_turns, 0, get_string(c, "text"));
+        device->offload = false;
+        for (int pass = 0; pass < 3; pass++) {
+            forward(&in_turns, in_turns.velocity, &step);
+            assert_memory_equal(in_turns.velocity, at_once.velocity,
+                                at_once.count * sizeof *at_once.velocity);
+        }
+        close_run(&in_turns);
+        close_run(&at_once);
+    }
+}
+
 static void riflex(void **state)
 {
     (void)state;
@@ -351,9 +377,13 @@ int main(int argc, char **argv)
     }
     if (cuda) stage_bound = stage_bf16, run_bound = run_bf16;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_embeddings), cmocka_unit_test(forward_passes),
-        cmocka_unit_test(riflex),          cmocka_unit_test(dense_runs),
-        cmocka_unit_test(sparse_runs),     cmocka_unit_test(memory_is_five_buffers),
+        cmocka_unit_test(text_embeddings),
+        cmocka_unit_test(forward_passes),
+        cmocka_unit_test(blocks_in_turns),
+        cmocka_unit_test(riflex),
+        cmocka_unit_test(dense_runs),
+        cmocka_unit_test(sparse_runs),
+        cmocka_unit_test(memory_is_five_buffers),
     };
     const int failed = cmocka_run_group_tests(tests, open_all, close_all);
     lv_device_close(&device);

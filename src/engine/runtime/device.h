@@ -19,6 +19,7 @@ struct lv_device {
     void *stream;     /* of a GPU, NULL on the CPU                                  */
     size_t memory;    /* bytes of a GPU; 0: the machine's, see base/machine.h       */
     size_t overhead;  /* of them, those that are taken before anybody has asked     */
+    bool offload;     /* a model's blocks stay with the host and come in turns      */
     bool dry;         /* see lv_device_open_dry()                                   */
     size_t counted;   /* bytes asked of a dry device                                */
     double peak_flops, peak_bytes; /* a second, as the maker states them; 0: unknown  */
@@ -43,6 +44,12 @@ struct lv_device {
     lvsa_status (*stamp)(lv_device *, int index);
     /* Waits, and says how long it was from stamp 2i to stamp 2i + 1, for i < count. */
     lvsa_status (*elapsed)(lv_device *, double *seconds, int count);
+    /* For offloading: copies as upload_as() on a way of their own, beside the work. A side marks
+     * what it has been asked so far (slot 0 or 1), and the other side's later work waits for that
+     * mark. NULL: upload() does, in the order of the work. */
+    lvsa_status (*upload_aside)(lv_device *, lv_tensor to, const void *from, lvsa_dtype type);
+    lvsa_status (*mark)(lv_device *, bool aside, int slot);
+    lvsa_status (*wait)(lv_device *, bool aside, int slot);
     void (*close)(lv_device *);
 };
 

@@ -8,8 +8,15 @@
 
 enum { ALIGNMENT = 256 }; /* of a weight on the device, in bytes */
 
+/* A group of which two repeats are on the device, repeat i in slot i mod 2. */
+typedef struct turns {
+    lv_weight_group group; /* repeat 0: there is none */
+    int held[2];           /* repeats, -1: none       */
+} turns;
+
 struct lv_params {
     lv_device *device;
+    turns turns;
     void **blocks; /* [count] memory on the device */
     size_t count, capacity;
 };
@@ -105,11 +112,31 @@ static bool is_as_it_is(const lv_param *param)
            lv_weight_is_aligned(&param->file);
 }
 
+static size_t slot_of(const lv_param *param)
+{
+    return lv_round_up(param->file.count * lv_dtype_bytes(param->t.dtype), ALIGNMENT);
+}
+
 /* Bytes that the weight takes of the device, none where it is used in the file. */
 static size_t room_of(const lv_params *p, const lv_param *param)
 {
     if (is_as_it_is(param) && p->device->kind == LVSA_DEVICE_CPU && !p->device->dry) return 0;
-    return lv_round_up(param->file.count * lv_dtype_bytes(param->t.dtype), ALIGNMENT);
+    return slot_of(param);
+}
+
+/* The weights of one repeat at their places, in tensors that have them already. */
+static lvsa_status upload_aside(lv_params *p, const lv_param *param)
+{
+    const lv_weight *w = &param->file;
+    lv_device *device = p->device;
+    const size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
+    if (device->upload_aside) return device->upload_aside(device, param->t, w->data, w->dtype);
+    float *wide = lv_zalloc_array(w->count, 2 * sizeof *wide);
+    if (!wide) return lv_fail(LVSA_ERR_MEMORY, "converting %zu weights: no memory", w->count);
+    lvsa_status s =
+        device->upload(device, param->t.data, convert(wide, wide + w->count, w, param->t), bytes);
+    lv_free(wide);
+    return s;
 }
 
 /* Brings the weight to `room`; NULL: it is used in the file. */
@@ -162,4 +189,63 @@ lvsa_status lv_params_load(lv_params *params, lv_weights *weights, const lv_weig
             lv_weights_drop(weights, &param->file);
         }
     return LVSA_OK;
+}
+
+/* ---- in turns -------------------------------------------------------------------------------- */
+
+lvsa_status lv_params_load_in_turns(lv_params *params, lv_weights *weights,
+                                    const lv_weight_group *group, lvsa_dtype dtype)
+{
+    size_t room = 0;
+    void *memory = NULL;
+    LV_TRY(lv_weights_bind(weights, group));
+    for (int block = 0; block < group->repeat; block++)
+        for (size_t i = 0; i < group->spec_count; i++) {
+            lv_param *param = get_param(group, block, i);
+            param->t = shape_of(&param->file, dtype);
+            if (param->t.rank == 5)
+                return lv_fail(LVSA_ERR_UNSUPPORTED, "%s: a convolution can't be offloaded",
+                               group->specs[i].name);
+        }
+    for (size_t i = 0; i < group->spec_count; i++) room += slot_of(get_param(group, 0, i));
+    LV_TRY(allocate(&memory, params, 2 * room));
+    for (int block = 0; block < group->repeat; block++) {
+        char *at = (char *)memory + (size_t)(block % 2) * room;
+        for (size_t i = 0; i < group->spec_count; i++) {
+            lv_param *param = get_param(group, block, i);
+            param->t.data = at;
+            at += slot_of(param);
+        }
+    }
+    params->turns = (turns){.group = *group, .held = {-1, -1}};
+    return LVSA_OK;
+}
+
+/* Begins to bring a repeat to its slot, behind the work that was left with the slot's last one. */
+static lvsa_status bring(lv_params *p, int index)
+{
+    turns *t = &p->turns;
+    const int slot = index % 2;
+    if (t->held[slot] == index) return LVSA_OK;
+    t->held[slot] = -1;
+    if (p->device->wait) LV_TRY(p->device->wait(p->device, true, slot));
+    for (size_t i = 0; i < t->group.spec_count; i++)
+        LV_TRY(upload_aside(p, get_param(&t->group, index, i)));
+    if (p->device->mark) LV_TRY(p->device->mark(p->device, true, slot));
+    t->held[slot] = index;
+    return LVSA_OK;
+}
+
+lvsa_status lv_params_enter(lv_params *p, int index)
+{
+    if (p->turns.group.repeat == 0) return LVSA_OK;
+    LV_TRY(bring(p, index));
+    return p->device->wait ? p->device->wait(p->device, false, index % 2) : LVSA_OK;
+}
+
+lvsa_status lv_params_leave(lv_params *p, int index)
+{
+    if (p->turns.group.repeat == 0) return LVSA_OK;
+    if (p->device->mark) LV_TRY(p->device->mark(p->device, false, index % 2));
+    return bring(p, (index + 1) % p->turns.group.repeat);
 }

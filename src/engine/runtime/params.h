@@ -30,4 +30,13 @@ void lv_params_free(lv_params **params);
 lvsa_status lv_params_load(lv_params *params, lv_weights *weights, const lv_weight_group *group,
                            lvsa_dtype dtype);
 
+/* The same for a group that repeats, of matrices and vectors, of which the device holds two repeats
+ * at a time: they stay in the file, which remains open, and come one after the other, each copied
+ * while the one before it is computed. Whoever asks for work with repeat `index` calls enter before
+ * and leave behind; both do nothing where everything is on the device. One group of a store. */
+lvsa_status lv_params_load_in_turns(lv_params *params, lv_weights *weights,
+                                    const lv_weight_group *group, lvsa_dtype dtype);
+lvsa_status lv_params_enter(lv_params *params, int index);
+lvsa_status lv_params_leave(lv_params *params, int index);
+
 #endif

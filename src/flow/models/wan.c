@@ -145,7 +145,9 @@ static lvsa_status load(wan *m)
     LV_TRY(lv_params_load(m->params, m->weights, &g, dtype));
     LV_TRY(lv_params_load(m->params, m->weights, &time, LVSA_F32));
     LV_TRY(lv_params_load(m->params, m->weights, &condition, dtype));
-    LV_TRY(lv_params_load(m->params, m->weights, &blocks, dtype));
+    LV_TRY(m->base.device->offload
+               ? lv_params_load_in_turns(m->params, m->weights, &blocks, dtype)
+               : lv_params_load(m->params, m->weights, &blocks, dtype));
     m->base.unknown = lv_weights_count_unknown(&m->base.unknown_name, m->weights, unused);
     return LVSA_OK;
 }
@@ -261,6 +263,17 @@ static lvsa_status wan_open(lv_model **out, lv_device *device, const char *direc
     return s;
 }
 
+/* Round the work with a block's weights, which may have to come and go. */
+static lvsa_status enter(const wan *m, const lv_exec *e, int64_t i)
+{
+    return e->arena.measuring ? LVSA_OK : lv_params_enter(m->params, (int)i);
+}
+
+static lvsa_status leave(const wan *m, const lv_exec *e, int64_t i)
+{
+    return e->arena.measuring ? LVSA_OK : lv_params_leave(m->params, (int)i);
+}
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 static const lv_tensor none;
@@ -285,10 +298,12 @@ static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *embe
         block *b = &m->blocks[i];
         const attention *a = &b->cross;
         b->text_k[index].shape[0] = b->text_v[index].shape[0] = rows;
+        LV_TRY(enter(m, e, i));
         LV_TRY(lv_op_linear(e, b->text_k[index], text, a->k.t, a->k_bias.t, LV_LINEAR));
         LV_TRY(lv_op_norm_rope(e, b->text_k[index], a->k_norm.t, (float)m->eps, NULL, 0,
                                m->base.head_dim));
         LV_TRY(lv_op_linear(e, b->text_v[index], text, a->v.t, a->v_bias.t, LV_LINEAR));
+        LV_TRY(leave(m, e, i));
     }
     return LVSA_OK;
 }
@@ -598,7 +613,9 @@ static lvsa_status wan_forward(lv_model *model, lv_exec *e, lv_tensor velocity, 
     LV_TRY(embed_time(&p));
     LV_TRY(embed_patches(&p, z));
     for (int64_t i = 0; i < m->base.layers; i++) {
+        LV_TRY(enter(m, e, i));
         LV_TRY(run_block(&p, &m->blocks[i]));
+        LV_TRY(leave(m, e, i));
         LV_TRY(probe(&p, "block", (int)i, p.x));
     }
     LV_TRY(project_head(&p, velocity));

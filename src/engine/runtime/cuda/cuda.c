@@ -90,6 +90,37 @@ static lvsa_status upload(lv_device *device, void *to, const void *from, size_t 
     return upload_as(device, lv_tensor_view(to, type, 1, &count), from, type);
 }
 
+/* ---- beside the work ------------------------------------------------------------------------- */
+
+static lvsa_status open_aside(lv_cuda_device *d)
+{
+    LV_TRY(use(d));
+    if (d->aside) return LVSA_OK;
+    return lv_cuda_check(d->cuda->open(&d->aside, d->base.index), "opening the GPU again");
+}
+
+static lvsa_status upload_aside(lv_device *device, lv_tensor to, const void *from, lvsa_dtype type)
+{
+    lv_cuda_device *d = (lv_cuda_device *)device;
+    LV_TRY(open_aside(d));
+    return lv_cuda_check(d->cuda->upload(d->aside, to, from, type), "copying to the device");
+}
+
+static lvsa_status mark(lv_device *device, bool aside, int slot)
+{
+    lv_cuda_device *d = (lv_cuda_device *)device;
+    LV_TRY(open_aside(d));
+    return lv_cuda_check(d->cuda->mark(aside ? d->aside : d->gpu, slot), "marking");
+}
+
+static lvsa_status wait(lv_device *device, bool aside, int slot)
+{
+    lv_cuda_device *d = (lv_cuda_device *)device;
+    LV_TRY(open_aside(d));
+    return lv_cuda_check(
+        d->cuda->wait(aside ? d->aside : d->gpu, aside ? d->gpu : d->aside, slot), "waiting");
+}
+
 /* ---- tiles ----------------------------------------------------------------------------------- */
 
 static void free_tiles(lv_cuda_device *d)
@@ -139,6 +170,7 @@ static void close_device(lv_device *device)
     free_tiles(d);
     lv_free(d->tiles);
     lv_cuda_free_plans(d);
+    if (d->aside) d->cuda->close(d->aside);
     if (d->gpu) d->cuda->close(d->gpu);
     lv_free(d);
 }
@@ -196,6 +228,9 @@ lvsa_status lv_cuda_device_open(lv_device **out, int index)
                           .stamp = stamp,
                           .elapsed = elapsed,
                           .find_tiles = find_tiles,
+                          .upload_aside = upload_aside,
+                          .mark = mark,
+                          .wait = wait,
                           .close = close_device};
     lvsa_status s = open_gpu(d, table, index);
     if (s != LVSA_OK) close_device(&d->base);

@@ -26,6 +26,7 @@ typedef struct lv_cuda_device {
     lv_device base;
     const lv_cuda_ops *cuda;
     lv_cuda *gpu;
+    lv_cuda *aside; /* the same card once more, for copies beside the work; NULL: not yet wanted */
     lv_cuda_plan *plan; /* [plans] */
     size_t plans, plan_capacity;
     bool plans_read;      /* those of earlier runs are among them                  */

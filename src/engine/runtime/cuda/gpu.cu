@@ -28,6 +28,8 @@ static const char *make(lv_cuda *gpu)
         cudaDeviceGetAttribute(&gpu->processors, cudaDevAttrMultiProcessorCount, gpu->index)));
     LV_CUDA_TRY(lv_cuda_text(cudaStreamCreateWithFlags(&gpu->stream, cudaStreamNonBlocking)));
     LV_CUDA_TRY(make_stages(gpu));
+    for (cudaEvent_t &e : gpu->mark)
+        LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&e, cudaEventDisableTiming)));
     LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&gpu->workspace, kWorkspaceBytes)));
     const cublasStatus_t s = cublasLtCreate(&gpu->blas);
     return s == CUBLAS_STATUS_SUCCESS ? nullptr : cublasLtGetStatusString(s);
@@ -50,6 +52,8 @@ static void close_gpu(lv_cuda *gpu)
         if (s.done) cudaEventDestroy(s.done);
         cudaFreeHost(s.host);
     }
+    for (cudaEvent_t e : gpu->mark)
+        if (e) cudaEventDestroy(e);
     for (cudaEvent_t e : gpu->stamp)
         if (e) cudaEventDestroy(e);
     if (gpu->stream) cudaStreamDestroy(gpu->stream);
@@ -194,6 +198,16 @@ static const char *synchronize(lv_cuda *gpu)
     return lv_cuda_text(cudaStreamSynchronize(gpu->stream));
 }
 
+static const char *mark(lv_cuda *gpu, int slot)
+{
+    return lv_cuda_text(cudaEventRecord(gpu->mark[slot], gpu->stream));
+}
+
+static const char *wait(lv_cuda *gpu, lv_cuda *other, int slot)
+{
+    return lv_cuda_text(cudaStreamWaitEvent(gpu->stream, other->mark[slot], 0));
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 const lv_cuda_ops lv_cuda_module_ops = {
@@ -213,6 +227,8 @@ const lv_cuda_ops lv_cuda_module_ops = {
     stamp,
     elapsed,
     synchronize,
+    mark,
+    wait,
     lv_cuda_find_algorithm,
     lv_cuda_multiply,
     lv_cuda_gate_weights,

@@ -59,6 +59,10 @@ typedef struct lv_cuda_ops {
     const char *(*stamp)(lv_cuda *gpu, int index);
     const char *(*elapsed)(lv_cuda *gpu, double *seconds, int count);
     const char *(*synchronize)(lv_cuda *gpu);
+    /* Notes what the stream has been asked so far, in slot 0 or 1; another GPU in use of the same
+     * card lets its later work wait for that. */
+    const char *(*mark)(lv_cuda *gpu, int slot);
+    const char *(*wait)(lv_cuda *gpu, lv_cuda *other, int slot);
 
     /* ---- products ---- */
     /* The algorithm for a product: the fastest of those that cuBLASLt proposes, by timing them in

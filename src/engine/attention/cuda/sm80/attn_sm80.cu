@@ -119,7 +119,8 @@ template <int D> struct State {
     float max[2] = {-INFINITY, -INFINITY}, sum[2] = {};
 };
 
-template <int D> __device__ void load_queries(State<D> &s, const Args &a, const uint16_t *q, int row)
+template <int D>
+__device__ void load_queries(State<D> &s, const Args &a, const uint16_t *q, int row)
 {
     const int lane = threadIdx.x % 32;
 #pragma unroll
