@@ -80,16 +80,19 @@ static bool read_line(lv_cuda_plan *out, const char *line)
 {
     lv_cuda_product *p = &out->product;
     uint64_t *w = out->algorithm.words;
+    int end = 0;
     memset(out, 0, sizeof *out);
-    return sscanf(line,
-                  "%" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd32 " %" SCNd32 " %" SCNd32 " %" SCNd32
-                  " %" SCNd32 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
-                  " %" SCNx64 " %" SCNx64 " %" SCNx64,
-                  &p->rows, &p->columns, &p->inner, &p->dtype, &p->align, &p->bias, &p->gelu,
-                  &p->add, &w[0], &w[1], &w[2], &w[3], &w[4], &w[5], &w[6], &w[7]) == 16;
+    sscanf(line,
+           "%" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd32 " %" SCNd32 " %" SCNd32 " %" SCNd32
+           " %" SCNd32 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+           " %" SCNx64 " %" SCNx64 "%n",
+           &p->rows, &p->columns, &p->inner, &p->dtype, &p->align, &p->bias, &p->gelu, &p->add,
+           &w[0], &w[1], &w[2], &w[3], &w[4], &w[5], &w[6], &w[7], &end);
+    return end > 0 && line[end] == '\n';
 }
 
-/* A line that isn't whole, the last of a process that was killed, is as if it weren't there. */
+/* A line that isn't whole, as a process leaves it that was killed, is as if it weren't there, and so
+ * is the one that was written behind it. */
 static lvsa_status read_plans(lv_cuda_device *d)
 {
     char line[512];
@@ -100,8 +103,7 @@ static lvsa_status read_plans(lv_cuda_device *d)
     FILE *file = d->plans_path ? fopen(d->plans_path, "r") : NULL;
     if (!file) return LVSA_OK;
     while (s == LVSA_OK && fgets(line, sizeof line, file))
-        if (strchr(line, '\n') && read_line(&plan, line) && !find(d, &plan.product))
-            s = keep(d, &plan);
+        if (read_line(&plan, line) && !find(d, &plan.product)) s = keep(d, &plan);
     fclose(file);
     return s;
 }
