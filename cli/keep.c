@@ -187,7 +187,8 @@ static void remove_pieces(const char *folder)
 
 static exit_code open_folder(keep *k)
 {
-    if (mkdir(k->folder, 0777) != 0 && errno != EEXIST)
+    k->made = mkdir(k->folder, 0777) == 0;
+    if (!k->made && errno != EEXIST)
         return complain(CODE_FAILED, "%s: %s", k->folder, strerror(errno));
     k->lock = open(k->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (k->lock < 0) return complain(CODE_FAILED, "%s: %s", k->folder, strerror(errno));
@@ -239,8 +240,9 @@ static exit_code try_place(keep *k, const char *path, int64_t bytes)
 /* With a folder, states are written again and again, and the room is for the last one. */
 static exit_code open_state(keep *k, const keep_run *run)
 {
-    const int64_t bytes = (k->folder ? run->forecast->latents : run->forecast->state) +
-                          HEADER_ROOM + (int64_t)strlen(k->note);
+    const lvsa_forecast *f = run->forecast;
+    const int64_t last = k->latents ? 2 * f->latents : f->latents;
+    const int64_t bytes = (k->folder ? last : f->state) + HEADER_ROOM + (int64_t)strlen(k->note);
     const bool ours = run->resumed && strcmp(run->resumed, k->state) == 0;
     struct stat status;
     if (k->folder) TRY(open_folder(k));
@@ -255,8 +257,7 @@ static exit_code open_state(keep *k, const keep_run *run)
         k->state = NULL;
         return CODE_DONE;
     }
-    TRY(try_place(k, k->state, bytes));
-    return CODE_DONE;
+    return try_place(k, k->state, bytes);
 }
 
 static exit_code open_latents(keep *k, const keep_run *run)
@@ -349,6 +350,7 @@ void keep_close(keep *k)
 {
     drop_room(k);
     if (k->lock >= 0) close(k->lock);
+    if (k->made) rmdir(k->folder); /* where nothing came into it */
     free(k->record);
     free(k->note);
     free(k->video);

@@ -298,7 +298,10 @@ static exit_code explain(const run *r, lvsa_status status)
     const bool stopped =
         status == LVSA_ERR_CANCELLED && r->failure == LVSA_OK && interrupt_count() > 0;
     const int done = stopped && r->at.phase == LVSA_PHASE_DENOISE ? r->at.done : -1;
-    char *advice = keep_advice(&r->keep, done, r->failure != LVSA_OK);
+    /* What gave a number that is none would give it again. */
+    char *advice = status == LVSA_ERR_NUMBER
+                       ? NULL
+                       : keep_advice(&r->keep, done, r->failure != LVSA_OK);
     exit_code code = CODE_FAILED; /* a mask, a preview or a state, which has said why */
     if (stopped) code = interrupted(r, advice);
     else if (r->failure != LVSA_OK) complain(code, "%s", r->sentence);
@@ -341,7 +344,6 @@ static exit_code generate(run *r)
     r->job.on_message = on_message;
     r->job.on_state = on_state;
     if (!r->task->decode) describe(r);
-    interrupt_catch();
     lvsa_status status = lvsa_generate(r->pipeline, &r->job);
     progress_clear(&r->progress);
     if (status != LVSA_OK) return explain(r, status);
@@ -366,6 +368,7 @@ exit_code run_make(const run_task *task)
     unsetenv("LVSA_BACKEND");
     exit_code code = prepare(&r);
     if (code == CODE_DONE && !s->file.dry_run.value) {
+        interrupt_catch();
         code = write_record(&r);
         if (code == CODE_DONE) code = open_pictures(&r);
         if (code == CODE_DONE) code = open_video(&r);
