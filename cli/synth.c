@@ -30,7 +30,7 @@ static const option synth_table[] = {
      .help = "directory to make; here too the option's name may be left out"},
     {"parts", 0, OPTION_TEXT, offsetof(synth_options, parts), "LIST",
      .fallback = "transformer,text_encoder,vae",
-     .help = "only the weights of these; tokenizer and scheduler are always written"},
+     .help = "only the weights of these; all else is always written"},
     {"seed", 's', OPTION_WHOLE, offsetof(synth_options, seed), "N", .fallback = "0",
      .help = "of the weights"},
     {"threads", 't', OPTION_INT, offsetof(synth_options, threads), "N", .lo = 0, .hi = 4096,

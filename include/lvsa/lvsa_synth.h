@@ -15,7 +15,7 @@ extern "C" {
 /* The name of the index-th checkpoint that can be made, NULL past the last. Static. */
 LVSA_API const char *lvsa_synth_name(int index);
 
-/* The parts that have weights. Tokenizer, scheduler and model_index.json are always written. */
+/* The parts whose weights are written; tokenizer, scheduler and all config.json are in any case. */
 typedef enum lvsa_synth_part {
     LVSA_SYNTH_TRANSFORMER = 1,
     LVSA_SYNTH_TEXT_ENCODER = 2,

@@ -1,7 +1,6 @@
 /* configs.c: the JSON files of a checkpoint: what the published ones say, as far as it is read. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "flow/synth/synth.h"
@@ -125,28 +124,19 @@ static lvsa_status write_filled(lv_synth_job *job, const char *name, const char 
     return lv_synth_write_text(job, name, text, (size_t)length);
 }
 
-/* config.json of a part that is written. */
-static lvsa_status write_config(lv_synth_job *job, const char *part)
-{
-    const lv_synth_sizes *s = job->sizes;
-    if (strcmp(part, "transformer") == 0)
-        return write_filled(job, "transformer/config.json", transformer, (long long)s->head_dim,
-                            (long long)s->ff, (long long)s->heads, (long long)s->layers,
-                            (long long)s->text_width);
-    if (strcmp(part, "text_encoder") == 0)
-        return write_filled(job, "text_encoder/config.json", text_encoder, (long long)s->text_ff,
-                            (long long)s->text_head_dim, (long long)s->text_width,
-                            (long long)s->text_layers, (long long)s->text_heads,
-                            (long long)s->text_layers, (long long)s->vocabulary);
-    return write_filled(job, "vae/config.json", vae, (long long)s->vae_base,
-                        (long long)s->vae_blocks);
-}
-
 lvsa_status lv_synth_write_configs(lv_synth_job *job)
 {
+    const lv_synth_sizes *s = job->sizes;
     LV_TRY(lv_synth_write_text(job, "model_index.json", model_index, sizeof model_index - 1));
     LV_TRY(lv_synth_write_text(job, "scheduler/scheduler_config.json", scheduler,
                                sizeof scheduler - 1));
-    for (int i = 0; i < job->parts; i++) LV_TRY(write_config(job, job->part[i].part));
-    return LVSA_OK;
+    LV_TRY(write_filled(job, "transformer/config.json", transformer, (long long)s->head_dim,
+                        (long long)s->ff, (long long)s->heads, (long long)s->layers,
+                        (long long)s->text_width));
+    LV_TRY(write_filled(job, "text_encoder/config.json", text_encoder, (long long)s->text_ff,
+                        (long long)s->text_head_dim, (long long)s->text_width,
+                        (long long)s->text_layers, (long long)s->text_heads,
+                        (long long)s->text_layers, (long long)s->vocabulary));
+    return write_filled(job, "vae/config.json", vae, (long long)s->vae_base,
+                        (long long)s->vae_blocks);
 }

@@ -232,13 +232,22 @@ static bool take_chunk(chunk *c, writing *w)
     return left;
 }
 
-/* Takes chunks until none is left. `report`: this is the caller's thread, which tells of the
- * progress. */
-static void write_chunks(writing *w, void *buffer, bool report)
+/* Tells of the progress, and notes where that is to be the end. */
+static void report(writing *w, int64_t done)
 {
     const lv_synth_job *job = w->job;
+    if (!job->on_progress || !job->on_progress(job->user, done, w->total)) return;
+    pthread_mutex_lock(&w->lock);
+    w->cancelled = true;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Takes chunks until none is left. `tells`: this is the caller's thread. */
+static void write_chunks(writing *w, void *buffer, bool tells)
+{
+    if (tells) report(w, 0); /* there may be no chunk left for it */
     for (chunk c; take_chunk(&c, w);) {
-        const uint64_t key = lv_synth_key(job->seed, c.part->part, c.tensor->name);
+        const uint64_t key = lv_synth_key(w->job->seed, c.part->part, c.tensor->name);
         const size_t bytes = (size_t)c.count * lv_dtype_bytes(c.part->dtype);
         lv_synth_fill(buffer, c.part->dtype, c.tensor, key, c.first, c.count);
         const int error = write_at(c.fd, buffer, bytes, c.offset);
@@ -247,11 +256,7 @@ static void write_chunks(writing *w, void *buffer, bool report)
         if (error && !w->error) w->error = error;
         const int64_t done = w->done;
         pthread_mutex_unlock(&w->lock);
-        if (report && job->on_progress && job->on_progress(job->user, done, w->total)) {
-            pthread_mutex_lock(&w->lock);
-            w->cancelled = true;
-            pthread_mutex_unlock(&w->lock);
-        }
+        if (tells) report(w, done);
     }
 }
 
@@ -346,8 +351,14 @@ static const char *const small_files[] = {"model_index.json",
                                           "tokenizer/spiece.model",
                                           "tokenizer/tokenizer.json",
                                           "tokenizer/tokenizer_config.json",
+                                          "transformer/config.json",
+                                          "text_encoder/config.json",
+                                          "vae/config.json",
                                           "scheduler",
-                                          "tokenizer"};
+                                          "tokenizer",
+                                          "transformer",
+                                          "text_encoder",
+                                          "vae"};
 
 void lv_synth_remove(const lv_synth_job *job)
 {
@@ -360,9 +371,6 @@ void lv_synth_remove(const lv_synth_job *job)
         }
         snprintf(name, sizeof name, "%s/%s.safetensors.index.json", p->part, p->stem);
         remove_one(job, name);
-        snprintf(name, sizeof name, "%s/config.json", p->part);
-        remove_one(job, name);
-        remove_one(job, p->part);
     }
     for (size_t i = 0; i < sizeof small_files / sizeof small_files[0]; i++)
         remove_one(job, small_files[i]);

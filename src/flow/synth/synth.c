@@ -98,7 +98,7 @@ static lvsa_status check_room(const lv_synth_job *job)
 
 static lvsa_status make_folders(const lv_synth_job *job)
 {
-    for (int i = 0; i < job->parts; i++) LV_TRY(make_folder(job, job->part[i].part));
+    for (int i = 0; i < LV_SYNTH_PARTS; i++) LV_TRY(make_folder(job, kinds[i].part));
     LV_TRY(make_folder(job, "scheduler"));
     return make_folder(job, "tokenizer");
 }
