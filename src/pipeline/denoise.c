@@ -32,14 +32,46 @@ lvsa_status lv_work_make_latents(lv_work *w)
     return LVSA_OK;
 }
 
-/* One pass: velocity of the latents for one text, on the host. */
+/* One pass: velocity of the latents for one text, on its way to the host; see await_velocity(). */
 static lvsa_status predict(lv_work *w, float *velocity, const lv_step *step)
 {
     lv_model *m = w->p->model;
     lv_device *device = w->p->device;
     const size_t bytes = w->count * sizeof(float);
     LV_TRY(m->class->forward(m, &w->exec, w->v, w->z, step));
-    return w->exec.arena.measuring ? LVSA_OK : device->download(device, velocity, w->v.data, bytes);
+    if (w->exec.arena.measuring) return LVSA_OK;
+    if (device->fetch) return device->fetch(device, step->text, w->v.data, bytes);
+    return device->download(device, velocity, w->v.data, bytes);
+}
+
+/* Where the velocity for a text is when it is there: `velocity`, or the device's own memory. */
+static lvsa_status await_velocity(const float **out, const lv_work *w, const float *velocity,
+                                  int text)
+{
+    lv_device *device = w->p->device;
+    const void *memory = velocity;
+    if (device->fetch) LV_TRY(device->await(device, &memory, text));
+    *out = memory;
+    return LVSA_OK;
+}
+
+/* w->velocity of this step. With guidance the second pass is asked for before the first has come. */
+static lvsa_status find_velocity(lv_work *w, lv_step *step)
+{
+    const float guidance = (float)w->job->guidance, *toward, *away;
+    step->text = 0;
+    LV_TRY(predict(w, w->velocity, step));
+    if (w->texts == 2) {
+        step->text = 1;
+        LV_TRY(predict(w, w->away, step));
+    }
+    LV_TRY(await_velocity(&toward, w, w->velocity, 0));
+    if (w->texts == 2) {
+        LV_TRY(await_velocity(&away, w, w->away, 1));
+        for (size_t j = 0; j < w->count; j++)
+            w->velocity[j] = away[j] + guidance * (toward[j] - away[j]);
+    } else if (toward != w->velocity) memcpy(w->velocity, toward, w->count * sizeof *toward);
+    return LVSA_OK;
 }
 
 /* The passes' scratch from its start: the latents and what becomes of them, then a pass's own. */
@@ -85,7 +117,6 @@ static lvsa_status prepare_passes(lv_work *w)
 static lvsa_status denoise_step(lv_work *w, int i)
 {
     const lvsa_job *job = w->job;
-    const float guidance = (float)job->guidance;
     lv_step step = {.timestep = lv_schedule_get_timesteps(w->schedule)[i], .backend = job->backend};
     if (w->riflex.pair >= 0) step.riflex = &w->riflex;
     if (w->plan) {
@@ -94,13 +125,7 @@ static lvsa_status denoise_step(lv_work *w, int i)
         step.runs = lvsa_plan_get_runs(w->plan);
     }
     LV_TRY(w->p->device->upload(w->p->device, w->z.data, w->latents, w->count * sizeof(float)));
-    LV_TRY(predict(w, w->velocity, &step));
-    if (w->texts == 2) {
-        step.text = 1;
-        LV_TRY(predict(w, w->away, &step));
-        for (size_t j = 0; j < w->count; j++)
-            w->velocity[j] = w->away[j] + guidance * (w->velocity[j] - w->away[j]);
-    }
+    LV_TRY(find_velocity(w, &step));
     lv_work_draw_preview(w, i);
     LV_TRY(lv_schedule_step(w->schedule, w->latents, w->velocity, i));
     return lv_work_check_numbers(w, &step, i);
