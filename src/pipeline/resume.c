@@ -4,8 +4,10 @@
  * from a state only if its own object is the same. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "pipeline/work.h"
 
@@ -26,90 +28,103 @@ static json_t *text_print(const char *text)
     return hex(hash);
 }
 
-static json_t *sized(int64_t number) { return json_integer((json_int_t)number); }
+typedef struct description {
+    json_t *json;
+    int missing; /* members there was no memory for */
+} description;
 
-/* Every member of it is there. */
-static bool is_whole(const json_t *object, size_t members)
+static void put(description *d, const char *name, json_t *value)
 {
-    return object && json_object_size(object) == members;
+    d->missing += json_object_set_new(d->json, name, value) != 0;
 }
 
-static lvsa_status add_weights(json_t *to, const lv_work *w, const char *part)
+static void put_number(description *d, const char *name, int64_t number)
 {
-    char path[LV_PATH_MOST];
-    lv_weights *weights;
-    LV_TRY(lv_pipeline_find_part(path, w->p, part));
-    LV_TRY(lv_weights_open(&weights, path, NULL));
-    json_object_set_new(to, part, hex(lv_weights_fingerprint(weights)));
-    lv_weights_close(&weights);
-    return LVSA_OK;
+    put(d, name, json_integer((json_int_t)number));
 }
 
-static size_t add_sizes(json_t *o, const lv_work *w)
+static void put_sizes(description *d, const lv_work *w)
 {
     const lvsa_job *j = w->job;
     const char *away = j->negative_prompt ? j->negative_prompt : "";
-    json_object_set_new(o, "family", json_string(w->p->geometry.family));
-    json_object_set_new(o, "frames", sized(w->frames));
-    json_object_set_new(o, "height", sized(w->height));
-    json_object_set_new(o, "width", sized(w->width));
-    json_object_set_new(o, "prompt", text_print(j->prompt));
-    json_object_set_new(o, "negative prompt", text_print(w->texts == 2 ? away : ""));
-    json_object_set_new(o, "text tokens", sized(w->padded));
-    json_object_set_new(o, "guidance", json_real(w->texts == 2 ? j->guidance : 1.0));
-    json_object_set_new(o, "seed", hex(j->seed));
-    json_object_set_new(o, "noise", json_string(j->noise ? "given" : "of the seed"));
-    return 10;
+    put(d, "family", json_string(w->p->geometry.family));
+    put_number(d, "frames", w->frames);
+    put_number(d, "height", w->height);
+    put_number(d, "width", w->width);
+    put(d, "prompt", text_print(j->prompt));
+    put(d, "negative prompt", text_print(w->texts == 2 ? away : ""));
+    put_number(d, "text tokens", w->padded);
+    put(d, "guidance", json_real(w->texts == 2 ? j->guidance : 1.0));
+    put(d, "seed", hex(j->seed));
+    put(d, "noise", json_string(j->noise ? "given" : "of the seed"));
 }
 
-static size_t add_schedule(json_t *o, const lv_work *w)
+static void put_schedule(description *d, const lv_work *w)
 {
     const lv_schedule_options *s = &w->p->schedule;
-    json_object_set_new(o, "steps", sized(w->job->steps));
-    json_object_set_new(o, "schedule", json_string(lv_schedule_name(w->schedule)));
-    json_object_set_new(o, "flow shift",
-                        json_real(w->job->flow_shift > 0.0 ? w->job->flow_shift : s->shift));
-    json_object_set_new(o, "training steps", sized(s->train_steps));
-    json_object_set_new(o, "solver order", sized(s->order));
-    json_object_set_new(o, "even grid", json_boolean(s->even_grid));
-    return 6;
+    const double shift = w->job->flow_shift > 0.0 ? w->job->flow_shift : s->shift;
+    put_number(d, "steps", w->job->steps);
+    put(d, "schedule", json_string(lv_schedule_name(w->schedule)));
+    put(d, "flow shift", json_real(shift));
+    put_number(d, "training steps", s->train_steps);
+    put_number(d, "solver order", s->order);
+    put(d, "even grid", json_boolean(s->even_grid));
 }
 
 /* What doesn't count is 0, so that it doesn't differ. */
-static size_t add_attention(json_t *o, const lv_work *w)
+static void put_attention(description *d, const lv_work *w)
 {
     const lvsa_job *j = w->job;
     const lvsa_plan_options none = {0}, *p = w->plan ? &j->plan : &none;
     const int horizon = p->reference_latent_frames ? p->reference_latent_frames
                                                    : w->p->geometry.reference_latent_frames;
-    json_object_set_new(o, "attention", json_string(w->plan ? "sparse" : "dense"));
-    json_object_set_new(o, "window", sized(p->window));
-    json_object_set_new(o, "first anchors", sized(p->first_anchors));
-    json_object_set_new(o, "keyframe interval", sized(p->keyframe_interval));
-    json_object_set_new(o, "reference latent frames", sized(w->plan ? horizon : 0));
-    json_object_set_new(o, "sparsity scale", json_real(p->sparsity_scale));
-    json_object_set_new(o, "expand window", sized(p->expand_window != 0));
-    json_object_set_new(o, "rotation", sized(p->rotation));
-    json_object_set_new(o, "hold keyframes", sized(w->plan && j->hold_keyframes));
-    json_object_set_new(o, "late rotation", sized(w->plan && j->late_rotation));
-    json_object_set_new(o, "backend", json_string(lvsa_backend_name(j->backend)));
-    json_object_set_new(o, "RIFLEx frequency", sized(w->riflex.pair));
-    json_object_set_new(o, "RIFLEx frames", json_real(w->riflex.frames));
-    return 13;
+    put(d, "attention", json_string(w->plan ? "sparse" : "dense"));
+    put_number(d, "window", p->window);
+    put_number(d, "first anchors", p->first_anchors);
+    put_number(d, "keyframe interval", p->keyframe_interval);
+    put_number(d, "reference latent frames", w->plan ? horizon : 0);
+    put(d, "sparsity scale", json_real(p->sparsity_scale));
+    put_number(d, "expand window", p->expand_window != 0);
+    put_number(d, "rotation", p->rotation);
+    put_number(d, "hold keyframes", w->plan && j->hold_keyframes);
+    put_number(d, "late rotation", w->plan && j->late_rotation);
+    put(d, "backend", json_string(lvsa_backend_name(j->backend)));
+    put_number(d, "RIFLEx frequency", w->riflex.pair);
+    put(d, "RIFLEx frames", json_real(w->riflex.frames));
+}
+
+/* A part's weights and configuration. */
+static lvsa_status put_part(description *d, const lv_work *w, const char *part)
+{
+    char path[LV_PATH_MOST], file[LV_PATH_MOST], name[64];
+    lv_weights *weights;
+    json_t *config;
+    LV_TRY(lv_pipeline_find_part(path, w->p, part));
+    LV_TRY(lv_weights_open(&weights, path, NULL));
+    put(d, part, hex(lv_weights_fingerprint(weights)));
+    lv_weights_close(&weights);
+    LV_TRY(lv_json_load_in(&config, file, sizeof file, path, "config.json"));
+    char *text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
+    snprintf(name, sizeof name, "%s configuration", part);
+    put(d, name, text ? text_print(text) : NULL);
+    free(text);
+    json_decref(config);
+    return LVSA_OK;
 }
 
 /* Needs the sizes, the plan, the schedule's levels and RIFLEx's frequency. */
-static lvsa_status describe(json_t **job, json_t **machine, const lv_work *w)
+static lvsa_status describe(lv_work *w)
 {
-    enum { WEIGHTS = 2, MACHINE = 2 };
-    json_t *o = *job = json_object();
-    *machine =
-        json_pack("{s:s,s:s}", "device", w->p->device->kind == LVSA_DEVICE_CPU ? "cpu" : "cuda",
-                  "kernel", w->kernel);
-    size_t members = add_sizes(o, w) + add_schedule(o, w) + add_attention(o, w);
-    LV_TRY(add_weights(o, w, "transformer"));
-    LV_TRY(add_weights(o, w, "vae"));
-    if (is_whole(o, members + WEIGHTS) && is_whole(*machine, MACHINE)) return LVSA_OK;
+    const bool cpu = w->p->device->kind == LVSA_DEVICE_CPU;
+    description d = {.json = json_object()};
+    w->description = d.json;
+    w->machine = json_pack("{s:s,s:s}", "device", cpu ? "cpu" : "cuda", "kernel", w->kernel);
+    put_sizes(&d, w);
+    put_schedule(&d, w);
+    put_attention(&d, w);
+    LV_TRY(put_part(&d, w, "transformer"));
+    LV_TRY(put_part(&d, w, "vae"));
+    if (d.missing == 0 && w->machine) return LVSA_OK;
     return lv_fail(LVSA_ERR_MEMORY, "what describes the run doesn't fit in memory");
 }
 
@@ -142,7 +157,7 @@ lvsa_status lv_work_show_state(lv_work *w)
 {
     if (!w->job->on_state) return LVSA_OK;
     lvsa_state state;
-    if (!w->description) LV_TRY(describe(&w->description, &w->machine, w));
+    if (!w->description) LV_TRY(describe(w));
     find_state(&state, w);
     return w->job->on_state(w->job->user, &state) ? lv_work_cancelled() : LVSA_OK;
 }
@@ -193,7 +208,7 @@ lvsa_status lv_work_match_state(lv_work *w)
             "%s: lvsa %.16s has written it, and this is %s, whose numbers may differ: go "
             "on with the other, or begin anew",
             lv_state_path(s), s->version, lvsa_version());
-    if (!w->description) LV_TRY(describe(&w->description, &w->machine, w));
+    if (!w->description) LV_TRY(describe(w));
     LV_TRY(compare(s, w->description));
     if (json_equal(s->machine, w->machine)) return LVSA_OK;
     return lv_work_warn(w,
