@@ -146,8 +146,9 @@ static void occupy_closed_files(void)
 
 /* OpenMP threads that wait for work spin for about a millisecond, so that on a machine whose cores
  * are busy a run takes ten times as long; ten microseconds are enough on a quiet one
- * (docs/SPEED.md). OpenMP reads its settings when it is loaded, before main(): so the program starts
- * again, unless the user has said what is wished. GNU's library takes the count, LLVM's the policy. */
+ * (docs/SPEED.md). OpenMP reads its settings when it is loaded, before main(): so the program
+ * starts again, unless the user has said what is wished. GNU's library takes the count, LLVM's
+ * the policy. */
 static void spin_briefly(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
