@@ -209,6 +209,7 @@ const command bench_dit_command = {
     .examples = dit_examples,
     .groups = dit_groups,
     .settings_size = sizeof(bench_model_settings),
+    .computes = true,
     .run = run_bench_dit};
 
 const command bench_vae_command = {
@@ -220,4 +221,5 @@ const command bench_vae_command = {
     .examples = vae_examples,
     .groups = vae_groups,
     .settings_size = sizeof(bench_model_settings),
+    .computes = true,
     .run = run_bench_vae};
