@@ -192,7 +192,10 @@ static lvsa_status open_gpu(lv_cuda_device *d, const lv_cuda_table *table, int i
 {
     size_t total, available;
     lv_cuda_gpu gpu;
-    LV_TRY(lv_cuda_check(table->get_gpu(&gpu, index), "asking the GPU"));
+    const char *failure = table->get_gpu(&gpu, index);
+    if (failure)
+        return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda:%d: %s; use another, or device cpu",
+                       index, failure);
     state_peaks(&d->base, gpu.name);
     LV_TRY(lv_cuda_check(d->cuda->open(&d->gpu, index), "opening the GPU"));
     LV_TRY(lv_cuda_check(d->cuda->get_memory(d->gpu, &total, &available), "asking the GPU"));
