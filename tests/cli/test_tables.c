@@ -29,7 +29,7 @@ static void check_words(const command *c, const option_group *g, const option *o
         o->type != OPTION_FLAG && o->type != OPTION_HELP && o->type != OPTION_REFUSED;
     assert_int_equal(o->value != NULL, valued);
     assert_true(!o->bare || o->type == OPTION_CHOICE);
-    assert_true(!o->operand || o->type == OPTION_TEXT);
+    assert_true(!o->operand || o->type == OPTION_TEXT || o->type == OPTION_CHOICE);
     assert_int_equal(o->choice != NULL, o->type == OPTION_CHOICE);
     assert_true(!o->environment || strncmp(o->environment, "LVSA_", 5) == 0);
     assert_true(!o->fallback || o->type != OPTION_FLAG || strcmp(o->fallback, "1") == 0);
