@@ -395,7 +395,10 @@ int keep_step(keep *k, const lvsa_state *state, bool interrupted)
     if (last || (interrupted && !k->folder)) drop_room(k);
     if (last && k->latents) {
         k->has_latents = lvsa_state_write(k->latents, state, k->record) == LVSA_OK;
-        if (!k->has_latents) end = couldnt_write(k, "the latents");
+        if (!k->has_latents) {
+            progress_clear(k->progress);
+            complain(CODE_FAILED, "%s", lvsa_last_error());
+        }
     }
     /* Latents that are kept on purpose are enough to decode. */
     const bool enough = last && k->has_latents && !k->folder;
@@ -405,20 +408,30 @@ int keep_step(keep *k, const lvsa_state *state, bool interrupted)
 
 /* ---- after it -------------------------------------------------------------------------------- */
 
-void keep_finish(keep *k)
+/* Says in the folder that the run is done, and where its video is. */
+static bool mark_done(const keep *k)
 {
-    if (!k->video) return; /* nothing was to be kept */
-    char *path = NULL, *video = absolute(k->video);
-    if (k->folder && (path = text_of("%s/" DONE_FILE, k->folder))) {
-        json_t *done = json_pack("{s:s}", "video", video ? video : k->video);
-        if (!done || json_dump_file(done, path, JSON_COMPACT) != 0)
-            note(TALK_NORMAL, "%s: %s: couldn't be marked as done", k->folder, strerror(errno));
-        json_decref(done);
-    }
-    if (k->state && (k->folder || k->saved > 0)) unlink(k->state);
-    k->saved = 0;
-    free(path);
+    char *path = text_of("%s/" DONE_FILE, k->folder), *video = absolute(k->video);
+    char *new_path = text_of("%s/" STATE_FILE ".done.tmp", k->folder);
+    json_t *done = json_pack("{s:s}", "video", video ? video : k->video);
+    const bool good = path && new_path && done &&
+                      json_dump_file(done, new_path, JSON_COMPACT) == 0 &&
+                      rename(new_path, path) == 0;
+    json_decref(done);
+    free(new_path);
     free(video);
+    free(path);
+    return good;
+}
+
+exit_code keep_finish(keep *k)
+{
+    if (!k->video) return CODE_DONE; /* nothing was to be kept */
+    if (k->folder && !mark_done(k))
+        note(TALK_NORMAL, "%s: it couldn't be marked as done: %s", k->folder, strerror(errno));
+    else if (k->state && (k->folder || k->saved > 0)) unlink(k->state);
+    k->saved = 0;
+    return k->latents && !k->has_latents ? CODE_FAILED : CODE_DONE;
 }
 
 char *keep_advice(const keep *k, int done, bool elsewhere)

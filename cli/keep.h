@@ -55,8 +55,8 @@ exit_code keep_open(keep *k, const keep_run *run);
 /* To be called after each step. Non-zero, and said why: the run has to end. */
 int keep_step(keep *k, const lvsa_state *state, bool interrupted);
 
-/* The video is done. */
-void keep_finish(keep *k);
+/* The video is done. CODE_FAILED: latents that were to be kept are not, which was said. */
+exit_code keep_finish(keep *k);
 void keep_close(keep *k);
 
 /* What finishes the run, "lvsa resume DIR goes on from there"; to be freed. NULL: nothing was

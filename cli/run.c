@@ -348,11 +348,10 @@ static exit_code generate(run *r)
     progress_clear(&r->progress);
     if (status != LVSA_OK) return explain(r, status);
     TRY(end_video(r));
-    keep_finish(&r->keep);
-    exit_code code = pictures_finish(&r->pictures);
+    const exit_code kept = keep_finish(&r->keep), code = pictures_finish(&r->pictures);
     puts(r->path);
     TRY(show_profile(r));
-    return code;
+    return code == CODE_DONE ? kept : code;
 }
 
 exit_code run_make(const run_task *task)
