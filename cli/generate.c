@@ -63,7 +63,9 @@ const command generate_command = {
         "length that the model was trained on, frames attend to some frames only (lvsa plan "
         "shows which), with keyframes that move on with each step; below it attention is dense. "
         "What no option says is taken from the environment, then from lvsa.json in the model's "
-        "directory, then from the family's usual numbers.",
+        "directory, then from the family's usual numbers. Ctrl-C lets the step end, saves the run "
+        "and says how to go on with it; latents are saved before they are decoded, beside the "
+        "video unless an option says where, and removed when it is done.",
     .examples = generate_examples,
     .groups = generate_groups,
     .settings_size = sizeof(generate_settings),
