@@ -22,10 +22,10 @@ typedef struct lv_cuda lv_cuda;
 /* out[rows, columns] = x[rows, inner] w[columns, inner]^T, then the rest in this order. */
 typedef struct lv_cuda_product {
     int64_t rows, columns, inner;
-    int32_t dtype;           /* of x, w, out and the bias                    */
-    int32_t align;           /* bytes that every row of x, w and out has, at most 16 */
-    int32_t bias, gelu, add; /* + bias, f, + what is in out: 0 or 1 */
-    int32_t unused;
+    int32_t dtype;           /* of x, w, out and the bias                               */
+    int32_t align;           /* every row of x, w and out begins at a multiple: 2 to 16 */
+    int32_t bias, gelu, add; /* + bias, f, + what is in out: 0 or 1                     */
+    int32_t unused;          /* 0: products are compared byte by byte                   */
 } lv_cuda_product;
 
 /* How cuBLASLt multiplies: good for the card and the version of the library that gave it. */
