@@ -37,8 +37,8 @@ const option make_options[] = {
     {"negative-prompt", 'n', OPTION_TEXT, offsetof(make_settings, negative_prompt), "TEXT",
      .help = "what guidance leads away from (without it: lvsa.json's, or nothing)"},
     {"from", 0, OPTION_TEXT, offsetof(make_settings, source), "FILE",
-     .help = "repeat the run that made this .mp4, .webm or .safetensors, but for what other options "
-             "say"},
+     .help = "repeat the run that made this .mp4, .webm or .safetensors, but for what other "
+             "options say"},
     {.name = NULL}};
 
 const option video_options[] = {
