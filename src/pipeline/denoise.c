@@ -55,7 +55,8 @@ static lvsa_status await_velocity(const float **out, const lv_work *w, const flo
     return LVSA_OK;
 }
 
-/* w->velocity of this step. With guidance the second pass is asked for before the first has come. */
+/* w->velocity of this step. With guidance the second pass is asked for before the first has
+ * come. */
 static lvsa_status find_velocity(lv_work *w, lv_step *step)
 {
     const float guidance = (float)w->job->guidance, *toward, *away;
