@@ -126,6 +126,64 @@ typedef struct lvsa_runs {
  * above. */
 LVSA_API const lvsa_runs *lvsa_plan_get_runs(const lvsa_plan *plan);
 
+/* ---- a video over many ranks ----------------------------------------------------------------- */
+
+/* What one of N ranks (processes, GPUs) has of a plan. Rank r owns the whole frames r*T/N up to,
+ * not including, (r + 1)*T/N: queries, keys and values of their tokens. Shards differ by a frame at
+ * most. They are dealt by frames and not by attended pairs, because the dense layers cost the same
+ * for each frame, an expanded window gives each frame the same number of pairs, and so the frames
+ * of a rank, and its memory, are the same at every step.
+ *
+ * Once a layer a rank is sent the keys and values of the frames that its queries attend to and
+ * others own, and computes
+ *     attention(own queries; source 0: own rows with its local runs,
+ *                            source 1: received rows with its received runs)
+ * which is what one rank alone would have computed for them. */
+typedef struct lvsa_shard lvsa_shard;
+
+/* Makes the shard of one rank, 0 .. ranks - 1, and gives it in *out; the caller frees it with
+ * lvsa_shard_free(), before the plan, which it looks at. Fails with LVSA_ERR_ARGUMENT (more ranks
+ * than frames) or LVSA_ERR_MEMORY; *out is then NULL. */
+LVSA_API lvsa_status lvsa_shard_create(lvsa_shard **out, const lvsa_plan *plan, int rank,
+                                       int ranks);
+LVSA_API void lvsa_shard_free(lvsa_shard **shard);
+
+/* To be called when the plan has moved. Views got before show the new pattern or are void: get them
+ * again. Allocates nothing. */
+LVSA_API void lvsa_shard_update(lvsa_shard *shard);
+
+typedef struct lvsa_shard_info {
+    size_t size;             /* sizeof(lvsa_shard_info), set by the caller                   */
+    int rank, ranks;
+    int first_frame, frames; /* its own; the same at every step                              */
+    int received_frames;     /* that others own                                              */
+    int sent_frames;         /* of its own, each counted once for each rank that gets it     */
+    int64_t attended_sum;    /* over its own frames: pairs of frames                         */
+} lvsa_shard_info;
+
+/* Fills *out, whose size the caller has set. Fails with LVSA_ERR_ARGUMENT on an unknown size. */
+LVSA_API lvsa_status lvsa_shard_get_info(lvsa_shard_info *out, const lvsa_shard *shard);
+
+/* Rows that go to a peer, of the own ones, or come from it, of the received ones. */
+typedef struct lvsa_transfer {
+    int32_t peer;
+    lvsa_run rows;
+} lvsa_transfer;
+
+/* What is sent and received once a layer, by keys and values alike, *count of them: ascending by
+ * peer, then by row. What a rank sends to a peer and what that one receives from it are the same
+ * messages in the same order. Borrowed, valid until the shard is updated or freed. */
+LVSA_API const lvsa_transfer *lvsa_shard_get_sends(int *count, const lvsa_shard *shard);
+LVSA_API const lvsa_transfer *lvsa_shard_get_receives(int *count, const lvsa_shard *shard);
+
+/* The frames in the received rows, P rows each: [received_frames], ascending. Borrowed. */
+LVSA_API const int32_t *lvsa_shard_get_received(const lvsa_shard *shard);
+
+/* The rows that its frames attend to, among its own and among the received ones. A frame may have
+ * no runs in one of the two. Borrowed. */
+LVSA_API const lvsa_runs *lvsa_shard_get_local_runs(const lvsa_shard *shard);
+LVSA_API const lvsa_runs *lvsa_shard_get_received_runs(const lvsa_shard *shard);
+
 /* ---- the attention call --------------------------------------------------------------------- */
 
 typedef enum lvsa_dtype { LVSA_F32 = 1, LVSA_F16 = 2, LVSA_BF16 = 3 } lvsa_dtype;

@@ -32,4 +32,7 @@ lvsa_window lv_pattern_plain_window(int frame, int frames, int window);
  * are no anchors or all frames. Returns how many it holds in the end. */
 int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frames, int wanted);
 
+/* Runs that a frame of the plan has at most, at any rotation. */
+int lv_plan_get_most_runs(const lvsa_plan *plan);
+
 #endif

@@ -93,11 +93,17 @@ static int most_anchors(const lvsa_plan *p)
     return most < o->latent_frames ? (int)most : o->latent_frames;
 }
 
+int lv_plan_get_most_runs(const lvsa_plan *p)
+{
+    /* Anchors that don't touch leave a frame between them; the window adds one run at most. */
+    const int anchors = most_anchors(p), apart = (p->options.latent_frames + 1) / 2;
+    return (anchors < apart ? anchors : apart) + 1;
+}
+
 static lvsa_status allocate(lvsa_plan *p)
 {
     size_t frames = (size_t)p->options.latent_frames, anchors = (size_t)most_anchors(p);
-    /* Anchors that don't touch leave a frame between them; the window adds one run at most. */
-    size_t runs_a_frame = (anchors < (frames + 1) / 2 ? anchors : (frames + 1) / 2) + 1;
+    size_t runs_a_frame = (size_t)lv_plan_get_most_runs(p);
     size_t runs;
     if (!lv_mul(&runs, frames, runs_a_frame) || runs > INT32_MAX)
         return lv_fail(
