@@ -25,15 +25,12 @@ test-asan: build-asan/configured
 fuzz: deps
 	@tests/fuzz/run.sh $(SECONDS)
 
-# A video four times as long as its model was trained for, by the model in the box.
-#   PROMPT="a blue square bouncing up and down on a black background"  FRAMES=641
-PROMPT ?= a red circle moving right on a white background
-FRAMES ?= 321
+# The pattern of a video four times as long as its model was trained for, drawn, and what it saves.
 demo: all
 	@mkdir -p out
-	@build/lvsa generate --model models/tiny-wan --prompt "$(PROMPT)" --num-frames $(FRAMES) \
-	    --seed 1 --output out/demo.mp4 --sheet out/demo.png --force
-	@echo "out/demo.png is a contact sheet of it."
+	@build/lvsa plan --family wan2.1-1.3b --num-frames 321 --mask-out out/mask.svg
+	@build/lvsa bench attention --latent-frames 81 --patches-per-frame 64 \
+	    --reference-latent-frames 21 --seconds 2 --compare dense
 
 bench: all
 	@bench/run.sh
@@ -59,7 +56,7 @@ help:
 	@echo "make            build/lvsa, the library and the tests"
 	@echo "make test       set up the machine, build, run every test"
 	@echo "make test-asan  the quick tests under AddressSanitizer and UBSan"
-	@echo "make demo       out/demo.mp4, a long video (PROMPT=\"...\" FRAMES=641), and out/demo.png"
+	@echo "make demo       draw a long video's pattern to out/mask.svg, and measure it"
 	@echo "make fuzz       fuzz every parser (SECONDS=60 each)"
 	@echo "make bench      measure this machine; see docs/SPEED.md"
 	@echo "make install    headers, libraries and the program to PREFIX=$(PREFIX)"
