@@ -8,6 +8,7 @@
 #include "command.h"
 #include "mask.h"
 #include "pattern.h"
+#include "ranks.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -20,7 +21,7 @@ typedef struct pixel_settings {
 
 typedef struct output_settings {
     int_setting step;
-    int_setting heads, head_dim, layers;
+    int_setting heads, head_dim, layers, ranks;
     int_setting mask, json;
     text_setting mask_out;
 } output_settings;
@@ -34,7 +35,13 @@ typedef struct plan_settings {
 } plan_settings;
 
 #define DEFAULT_FAMILY "wan2.1-1.3b" /* of pixels without a model */
-enum { MOST_EDGE = 1 << 16, USUAL_FACTOR = 4, USUAL_HEADS = 12, USUAL_HEAD_DIM = 128 };
+enum {
+    MOST_EDGE = 1 << 16,
+    MOST_RANKS = 4096,
+    USUAL_FACTOR = 4,
+    USUAL_HEADS = 12,
+    USUAL_HEAD_DIM = 128
+};
 
 /* clang-format off */
 static const option pixel_options[] = {
@@ -62,6 +69,8 @@ static const option output_options[] = {
      .help = "head size (without it: the model's, or 128)"},
     {"layers", 0, OPTION_INT, offsetof(output_settings, layers), "N", .lo = 1, .hi = 1 << 20,
      .help = "attention layers (without it: the model's)"},
+    {"ranks", 0, OPTION_INT, offsetof(output_settings, ranks), "N", .lo = 1, .hi = MOST_RANKS,
+     .help = "what N GPUs or processes would have of it, and send each other"},
     {"mask", 0, OPTION_FLAG, offsetof(output_settings, mask), NULL, .aliases = "show-mask",
      .help = "draw the pattern as text: G anchor, W window, X both, . neither"},
     {"mask-out", 0, OPTION_TEXT, offsetof(output_settings, mask_out), "FILE",
@@ -313,7 +322,8 @@ static void print_object(const request *r, const lvsa_plan *plan, const lvsa_pla
     print_ints("attended", lvsa_plan_get_attended(plan), i->latent_frames);
 }
 
-static exit_code print_json(const request *r, const lvsa_plan *plan, const lvsa_plan_info *i)
+static exit_code print_json(const request *r, const lvsa_plan *plan, const lvsa_plan_info *i,
+                            const rank_shares *shares)
 {
     if (i->attended_sum > INT32_MAX)
         return complain(CODE_USAGE, "--json of %lld pairs of frames: %d at most; use fewer frames",
@@ -335,7 +345,12 @@ static exit_code print_json(const request *r, const lvsa_plan *plan, const lvsa_
         print_ints("indptr", indptr, i->latent_frames + 1);
         putchar(',');
         print_ints("indices", indices, i->attended_sum);
-        printf(",\"compact_frames\":%d}}\n", used);
+        printf(",\"compact_frames\":%d}", used);
+        if (shares->ranks) {
+            putchar(',');
+            ranks_print_json(shares);
+        }
+        puts("}");
     }
     free(indices);
     free(indptr);
@@ -351,8 +366,15 @@ static exit_code show(const request *r, const plan_settings *s, const lvsa_plan 
     TRY(complain_status(lvsa_plan_get_info(&info, plan)));
     talk_about(r, plan, &info);
 
-    if (s->output.json.value) TRY(print_json(r, plan, &info));
+    rank_shares shares = {.ranks = 0};
+    if (s->output.ranks.from)
+        TRY(ranks_find(&shares, plan, s->output.ranks.value, r->heads, r->head_dim));
+    exit_code code = CODE_DONE;
+    if (s->output.json.value) code = print_json(r, plan, &info, &shares);
     else print_table(r, &info);
+    if (shares.ranks && !s->output.json.value) ranks_print(&shares);
+    ranks_release(&shares);
+    TRY(code);
     if (s->output.mask.value) {
         putchar('\n');
         TRY(mask_print(stdout, plan, 0));
@@ -393,6 +415,8 @@ static const char *const plan_examples[] = {
     "the same for HunyuanVideo, with a picture",
     "lvsa plan --latent-frames 81 --patches-per-frame 1560 --reference-latent-frames 21 --mask",
     "in latent units, with a picture in text",
+    "lvsa plan --num-frames 321 --ranks 4",
+    "what each of four GPUs would compute, send and receive",
     NULL};
 
 const command plan_command = {
