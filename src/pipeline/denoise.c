@@ -5,6 +5,9 @@
 #include "flow/schedule/noise.h"
 #include "pipeline/work.h"
 
+/* Numbers from which on waking other threads pays. */
+enum { PARALLEL = 1 << 18 };
+
 void lv_work_find_latents(lv_work *w)
 {
     w->shape[0] = w->p->model->channels;
@@ -55,6 +58,16 @@ static lvsa_status await_velocity(const float **out, const lv_work *w, const flo
     return LVSA_OK;
 }
 
+/* v = away + guidance * (toward - away); v may be either. */
+static void lead_away(float *v, const float *toward, const float *away, size_t count,
+                      float guidance)
+{
+#ifdef LVSA_HAVE_OPENMP
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL)
+#endif
+    for (size_t j = 0; j < count; j++) v[j] = away[j] + guidance * (toward[j] - away[j]);
+}
+
 /* w->velocity of this step. With guidance the second pass is asked for before the first has
  * come. */
 static lvsa_status find_velocity(lv_work *w, lv_step *step)
@@ -69,8 +82,7 @@ static lvsa_status find_velocity(lv_work *w, lv_step *step)
     LV_TRY(await_velocity(&toward, w, w->velocity, 0));
     if (w->texts == 2) {
         LV_TRY(await_velocity(&away, w, w->away, 1));
-        for (size_t j = 0; j < w->count; j++)
-            w->velocity[j] = away[j] + guidance * (toward[j] - away[j]);
+        lead_away(w->velocity, toward, away, w->count, guidance);
     } else if (toward != w->velocity) memcpy(w->velocity, toward, w->count * sizeof *toward);
     return LVSA_OK;
 }
@@ -84,12 +96,13 @@ static lvsa_status take_latents(lv_work *w)
 
 lvsa_status lv_work_measure_passes(lv_work *w)
 {
-    const lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
-                          .backend = w->job->backend,
-                          .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL};
+    lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
+                    .backend = w->job->backend,
+                    .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL};
     w->exec = lv_exec_measure(w->p->device);
     LV_TRY(take_latents(w));
-    return predict(w, NULL, &step);
+    for (; step.text < w->texts; step.text++) LV_TRY(predict(w, NULL, &step));
+    return LVSA_OK;
 }
 
 /* A GPU's tiles depend on where the keyframes are, and are made while memory is measured: one pass

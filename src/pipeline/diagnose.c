@@ -93,7 +93,10 @@ static lvsa_status look_again(lv_work *w, const lv_step *step, int i)
 
 lvsa_status lv_work_check_numbers(lv_work *w, const lv_step *step, int i)
 {
-    for (size_t j = 0; j < w->count; j++)
+    /* x - x is 0 of numbers alone; the sum is a pass that compilers make into vectors. */
+    int bad = 0;
+    for (size_t j = 0; j < w->count; j++) bad |= w->latents[j] - w->latents[j] != 0.0f;
+    for (size_t j = 0; bad && j < w->count; j++)
         if (!isfinite(w->latents[j])) {
             LV_TRY(look_again(w, step, i));
             return fail_plain(w, i, j);

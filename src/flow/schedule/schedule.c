@@ -128,11 +128,18 @@ const lv_step_coefficients *lv_schedule_get_coefficients(const lv_schedule *sche
 
 /* ---- a step ---------------------------------------------------------------------------------- */
 
+/* Numbers from which on waking other threads pays. */
+enum { PARALLEL = 1 << 18 };
+
 /* Methods that keep nothing: the next x is m. */
 static void step_plain(float *restrict x, const float *restrict v, size_t count,
                        const lv_step_coefficients *c)
 {
-    for (size_t j = 0; j < count; j++) x[j] += c->velocity * v[j];
+    const float velocity = c->velocity;
+#ifdef LVSA_HAVE_OPENMP
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL)
+#endif
+    for (size_t j = 0; j < count; j++) x[j] += velocity * v[j];
 }
 
 /* One pass: each array is read once, and m is written where m2 was. */
@@ -141,6 +148,9 @@ static void step_kept(float *restrict x, const float *restrict v, float *restric
                       const lv_step_coefficients *c)
 {
     const lv_step_coefficients k = *c;
+#ifdef LVSA_HAVE_OPENMP
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL)
+#endif
     for (size_t j = 0; j < count; j++) {
         float m = x[j] + k.velocity * v[j];
         float corrected = k.correct_x * x[j] + k.correct_last * last[j] + k.correct_m[0] * m +

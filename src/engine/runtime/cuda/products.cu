@@ -75,8 +75,8 @@ const char *lv_cuda_multiply(lv_cuda *gpu, const lv_cuda_product *p, const lv_cu
 
 /* ---- choosing an algorithm ------------------------------------------------------------------- */
 
-constexpr int kProposals = 48; /* the best for a bias has been the thirtieth   */
-constexpr int kFinalists = 6;  /* that are timed more than once                */
+constexpr int kProposals = 48;
+constexpr int kFinalists = 6; /* that are timed more than once */
 
 static const char *propose(cublasLtMatmulHeuristicResult_t *list, int *count, lv_cuda *gpu,
                            problem *d, uint32_t align)

@@ -390,10 +390,12 @@ const char *lv_cuda_attention_biased(lv_cuda *gpu, lv_tensor out, lv_tensor q, l
                                      lv_tensor v, lv_tensor bias, int64_t heads, float scale)
 {
     const int64_t rows = q.shape[0], length = k.shape[0], width = q.shape[1];
+    /* Whole vectors of four: the compiler reads the last ones as such, past what is used. */
+    const size_t shared = size_t(length + 3) / 4 * 4 * sizeof(float);
     if (rows == 0) return nullptr;
-    if (length * sizeof(float) > 48 * 1024) return "attention with a bias: more than 12,288 keys";
+    if (shared > 48 * 1024) return "attention with a bias: more than 12,288 keys";
     if (rows * heads > INT32_MAX) return "attention with a bias: too many rows";
-    attention_biased<<<unsigned(rows * heads), 32, length * sizeof(float), gpu->stream>>>(
+    attention_biased<<<unsigned(rows * heads), 32, shared, gpu->stream>>>(
         lv_numbers(out), lv_numbers(q), lv_numbers(k), lv_numbers(v), f32(bias), int(rows),
         int(length), int(width / heads), int(width), scale);
     return lv_cuda_launched();
