@@ -91,8 +91,8 @@ static bool read_line(lv_cuda_plan *out, const char *line)
     return end > 0 && line[end] == '\n';
 }
 
-/* A line that isn't whole, as a process leaves it that was killed, is as if it weren't there, and so
- * is the one that was written behind it. */
+/* A line that is not whole, left by a process that was killed, is as if it were not there, and so
+ * is the one written behind it. */
 static lvsa_status read_plans(lv_cuda_device *d)
 {
     char line[512];

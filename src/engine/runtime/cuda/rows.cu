@@ -7,8 +7,8 @@
  * lane kVectors vectors. One warp a row needs neither shared memory nor barriers; 1,536 numbers are
  * 6 vectors a lane. Statistics are f32. Bound by memory: 4 bytes a number.
  *
- * Measured (bench_cuda_layers 32768 1536 8960 12, H100 80GB HBM3): a copy 2,860 GB/s; layer_norm with
- * scale and shift 2,650, 92.5 % of it; norm_rope in place 2,680, 93.7 %; without a rope 96.5 %.
+ * Measured (bench_cuda_layers 32768 1536 8960 12, H100 80GB HBM3): a copy 2,860 GB/s; layer_norm
+ * with scale and shift 2,640, 92 % of it; norm_rope in place 2,655, 93 %; without a rope 96 %.
  *
  * Anything else (f32, odd widths, heads whose pairs a vector would cut) goes a block a row, from
  * memory; only texts and tests are like that. */

@@ -112,7 +112,7 @@ __device__ void load_tile(uint16_t (*to)[D + kPad], const uint16_t *from, int64_
     }
 }
 
-/* A warp's 16 rows: what a lane has of them. Index 0 of max and sum is row l/4, 1 is row l/4 + 8. */
+/* A warp's 16 rows: what a lane has of them. Index 0 of max and sum is row l/4, 1 row l/4 + 8. */
 template <int D> struct State {
     uint32_t q[D / 16][4];
     float o[D / 8][4];
