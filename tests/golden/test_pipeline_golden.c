@@ -354,6 +354,14 @@ static void bad_jobs_are_refused(void **state)
     o.model = GOLDEN_DIR "/wan/tiny-a", o.device = LVSA_DEVICE_CUDA;
     CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_UNSUPPORTED, "device cuda");
     assert_null(p);
+    o.device = (lvsa_device)3;
+    CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_ARGUMENT, "device 3");
+    o.device = LVSA_DEVICE_CPU, o.gpu = -1;
+    CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_ARGUMENT, "a GPU from 0 on");
+    o.device = LVSA_DEVICE_AUTO, o.gpu = 0; /* there is no module to be found */
+    CHECK_OK(lvsa_pipeline_open(&p, &o));
+    assert_int_equal(lvsa_pipeline_get_device(p), LVSA_DEVICE_CPU);
+    lvsa_pipeline_close(&p);
 }
 
 static void no_number_is_no_video(void **state)
