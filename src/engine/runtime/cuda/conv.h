@@ -18,13 +18,16 @@ typedef struct lv_cuda_conv {
     void *out;                           /* [Y, X, O], bf16 or f32                */
     int height, width, channels, outputs;
     int kt, ky, kx;
-    int add; /* 1: out += */
-    int f32; /* 1: out is f32 */
+    int add;        /* 1: out += */
+    int f32;        /* 1: out is f32 */
+    int capability; /* of the GPU, 90 is sm_90: which kernel may run */
 } lv_cuda_conv;
 
 /* Enqueue the call; allocate nothing, wait for nothing. Return NULL or a static text that says what
- * failed. bf16, and channels in eights, on sm_90; any shape in bf16, a thread a number. */
+ * failed. All in bf16: for Hopper alone, and from sm_80 on, with channels in eights; and any shape
+ * anywhere, a thread a number. */
 const char *lv_conv_bf16_sm90(const lv_cuda_conv *call, void *stream);
+const char *lv_conv_bf16_sm80(const lv_cuda_conv *call, void *stream);
 const char *lv_conv_bf16_plain(const lv_cuda_conv *call, void *stream);
 
 #ifdef __cplusplus

@@ -164,21 +164,15 @@ __device__ __forceinline__ float2 unpack(uint32_t bits)
     return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u)};
 }
 
-/* 32 columns of one point, 8 a thread of the quad: `to` is the quad's, 16-byte aligned; `left` how
- * many of the columns are outputs, a multiple of 8. */
-__device__ __forceinline__ void store_wide(__nv_bfloat16 *to, const float (&sum)[8], int lane,
-                                           int left, bool inside, int add)
+/* 32 columns of one point, 8 a thread of the quad, of which `old` is what this one's held; the
+ * thread of a pair of columns in `sum` is another. */
+__device__ __forceinline__ uint4 finish_wide(const float (&sum)[8], uint4 old, int t, int add)
 {
-    const int t = lane & 3;
-    const bool mine = inside && 8 * t < left;
-    uint4 *place = reinterpret_cast<uint4 *>(to + 8 * t);
-    uint32_t v[4];
+    uint32_t v[4] = {old.x, old.y, old.z, old.w};
     float x[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) x[i] = sum[i];
     if (add) {
-        const uint4 old = mine ? *place : make_uint4(0, 0, 0, 0);
-        v[0] = old.x, v[1] = old.y, v[2] = old.z, v[3] = old.w;
         transpose(v, t);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -189,7 +183,7 @@ __device__ __forceinline__ void store_wide(__nv_bfloat16 *to, const float (&sum)
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] = pack(x[2 * i], x[2 * i + 1]);
     transpose(v, t);
-    if (mine) *place = make_uint4(v[0], v[1], v[2], v[3]);
+    return make_uint4(v[0], v[1], v[2], v[3]);
 }
 
 /* Any number of outputs, and f32: one at a time. */
@@ -199,29 +193,28 @@ __device__ __forceinline__ void store_one(T *to, float sum, bool inside, int add
     if (inside) *to = static_cast<T>(add ? sum + static_cast<float>(*to) : sum);
 }
 
-__device__ __forceinline__ float2 load_bias(const Args &a, int at)
-{
-    const bool there = a.bias && at < a.outputs;
-    return make_float2(there ? __ldg(a.bias + at) : 0.f,
-                       there && at + 1 < a.outputs ? __ldg(a.bias + at + 1) : 0.f);
-}
-
-/* The sums of one point, `first` its first output among all: 32 columns at a time. */
+/* The sums of one point, `first` its first output among all: 32 columns at a time. All that is to
+ * be added is on its way before the first of it is needed. */
 template <int N>
 __device__ __forceinline__ void store_point_wide(const Args &a, const float (&sum)[N / 2], int h,
                                                  int64_t first, int n, int lane, bool inside)
 {
-    __nv_bfloat16 *to = static_cast<__nv_bfloat16 *>(a.out) + first;
+    const int t = lane & 3;
+    __nv_bfloat16 *to = static_cast<__nv_bfloat16 *>(a.out) + first + 8 * t;
+    uint4 old[N / 32];
 #pragma unroll
-    for (int j = 0; j < N / 8; j += 4) {
+    for (int g = 0; g < N / 32; g++) {
+        old[g] = make_uint4(0, 0, 0, 0);
+        if (a.add && inside && n + 32 * g + 8 * t < a.outputs)
+            old[g] = *reinterpret_cast<const uint4 *>(to + 32 * g);
+    }
+#pragma unroll
+    for (int g = 0; g < N / 32; g++) {
         float v[8];
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const float2 b = load_bias(a, n + 8 * (j + i) + 2 * (lane & 3));
-            v[2 * i] = sum[4 * (j + i) + 2 * h] + b.x;
-            v[2 * i + 1] = sum[4 * (j + i) + 2 * h + 1] + b.y;
-        }
-        store_wide(to + 8 * j, v, lane, a.outputs - n - 8 * j, inside, a.add);
+        for (int i = 0; i < 8; i++) v[i] = sum[4 * (4 * g + i / 2) + 2 * h + i % 2];
+        const uint4 x = finish_wide(v, old[g], t, a.add);
+        if (inside && n + 32 * g + 8 * t < a.outputs) *reinterpret_cast<uint4 *>(to + 32 * g) = x;
     }
 }
 
@@ -233,10 +226,8 @@ __device__ __forceinline__ void store_point(const Args &a, const float (&sum)[N 
 #pragma unroll
     for (int j = 0; j < N / 8; j++) {
         const int at = 8 * j + 2 * (lane & 3);
-        const float2 b = load_bias(a, n + at);
-        store_one(to + at, sum[4 * j + 2 * h] + b.x, inside && n + at < a.outputs, a.add);
-        store_one(to + at + 1, sum[4 * j + 2 * h + 1] + b.y, inside && n + at + 1 < a.outputs,
-                  a.add);
+        store_one(to + at, sum[4 * j + 2 * h], inside && n + at < a.outputs, a.add);
+        store_one(to + at + 1, sum[4 * j + 2 * h + 1], inside && n + at + 1 < a.outputs, a.add);
     }
 }
 
@@ -251,14 +242,36 @@ __device__ __forceinline__ void store_block(const Args &a, const float (&sum)[N 
         const int px = x + (lane >> 2) + 8 * h, py = y + warp;
         const bool inside = px < a.width && py < a.height;
         const int64_t first = ((int64_t)py * a.width + px) * a.outputs + n;
-        if (a.f32) store_point<N, float>(a, sum, h, first, n, lane, inside);
-        else if (N % 32 == 0 && a.outputs % 8 == 0)
-            store_point_wide<N>(a, sum, h, first, n, lane, inside);
-        else store_point<N, __nv_bfloat16>(a, sum, h, first, n, lane, inside);
+        if (a.f32) {
+            store_point<N, float>(a, sum, h, first, n, lane, inside);
+            continue;
+        }
+        if constexpr (N % 32 == 0)
+            if (a.outputs % 8 == 0) {
+                store_point_wide<N>(a, sum, h, first, n, lane, inside);
+                continue;
+            }
+        store_point<N, __nv_bfloat16>(a, sum, h, first, n, lane, inside);
     }
 }
 
 /* ---- the products ---------------------------------------------------------------------------- */
+
+/* Sums begin with the bias, which is so loaded once for all rows: column `at` is the thread's
+ * first, see store_block(). */
+template <int MB, int SUMS>
+__device__ __forceinline__ void begin_sums(float (&sum)[MB][SUMS], const Args &a, int at)
+{
+#pragma unroll
+    for (int j = 0; j < SUMS / 4; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int column = at + 8 * j + i;
+            const float b = a.bias && column < a.outputs ? __ldg(a.bias + column) : 0.f;
+#pragma unroll
+            for (int m = 0; m < MB; m++) sum[m][4 * j + i] = sum[m][4 * j + 2 + i] = b;
+        }
+}
 
 /* One tap of 16 * kSteps channels, a group of products: fence and commit stand in one basic block
  * with them, else ptxas adds its own (C7519). */
@@ -294,10 +307,7 @@ template <class S> __device__ __forceinline__ void consume(const Args &a, Shared
         const Tile t(a, index, S::BY, S::N);
         const int boxes = a.kt * a.chunks * a.kx;
         int chunk_left = a.kx, chunk = 0;
-#pragma unroll
-        for (int m = 0; m < S::MB; m++)
-#pragma unroll
-            for (int i = 0; i < S::N / 2; i++) sum[m][i] = 0.f;
+        begin_sums(sum, a, t.n + 2 * (lane & 3));
         uint32_t a_used = 0, b_used = 0; /* barriers of what the products in flight read */
         for (int box = 0; box < boxes; box++) {
             const int steps = chunk == a.chunks - 1 ? a.last_steps : 4;

@@ -197,6 +197,7 @@ static lvsa_status open_gpu(lv_cuda_device *d, const lv_cuda_table *table, int i
         return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda:%d: %s; use another, or device cpu",
                        index, failure);
     state_peaks(&d->base, gpu.name);
+    d->capability = 10 * gpu.major + gpu.minor;
     LV_TRY(lv_cuda_check(d->cuda->open(&d->gpu, index), "opening the GPU"));
     LV_TRY(lv_cuda_check(d->cuda->get_memory(d->gpu, &total, &available), "asking the GPU"));
     d->base.stream = d->cuda->get_stream(d->gpu);

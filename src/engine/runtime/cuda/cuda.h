@@ -24,6 +24,7 @@ typedef struct lv_cuda_tiles {
 
 typedef struct lv_cuda_device {
     lv_device base;
+    int capability; /* 90 is sm_90; tests lower it, for the kernels of other cards */
     const lv_cuda_ops *cuda;
     lv_cuda *gpu;
     lv_cuda *aside; /* the same card once more, for copies beside the work; NULL: not yet wanted */

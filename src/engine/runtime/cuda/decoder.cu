@@ -23,22 +23,15 @@ static bool in_vectors(lv_tensor t, int64_t row) { return t.dtype == LVSA_BF16 &
 
 /* ---- convolutions ---------------------------------------------------------------------------- */
 
-static bool is_hopper(const lv_cuda *gpu)
-{
-    int major = 0;
-    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu->index);
-    return major == 9;
-}
-
 static const char *run_conv(lv_cuda *gpu, const lv_cuda_conv *c)
 {
-    return c->channels % kVector == 0 && c->ky <= 3 && is_hopper(gpu)
-               ? lv_conv_bf16_sm90(c, gpu->stream)
-               : lv_conv_bf16_plain(c, gpu->stream);
+    if (c->channels % kVector != 0) return lv_conv_bf16_plain(c, gpu->stream);
+    return c->ky <= 3 && c->capability == 90 ? lv_conv_bf16_sm90(c, gpu->stream)
+                                             : lv_conv_bf16_sm80(c, gpu->stream);
 }
 
 const char *lv_cuda_conv_frame(lv_cuda *gpu, lv_tensor out, const lv_tensor *in, lv_tensor w,
-                               lv_tensor b, bool add)
+                               lv_tensor b, bool add, int capability)
 {
     lv_cuda_conv c = {};
     if (w.shape[1] > LV_CUDA_CONV_FRAMES) return "a kernel of more than 3 frames";
@@ -50,18 +43,18 @@ const char *lv_cuda_conv_frame(lv_cuda *gpu, lv_tensor out, const lv_tensor *in,
     c.height = int(out.shape[1]), c.width = int(out.shape[2]);
     c.channels = int(w.shape[4]), c.outputs = int(w.shape[0]);
     c.kt = int(w.shape[1]), c.ky = int(w.shape[2]), c.kx = int(w.shape[3]);
-    c.add = add, c.f32 = out.dtype == LVSA_F32;
+    c.add = add, c.f32 = out.dtype == LVSA_F32, c.capability = capability;
     return run_conv(gpu, &c);
 }
 
 /* out[rows, outputs] = x[rows, channels] w[outputs, channels]^T as a convolution of one point, over
  * a picture of 16 points a line, a tile's width. */
 static const char *multiply(lv_cuda *gpu, void *out, bool f32, const void *x, const void *w,
-                            int64_t rows, int64_t outputs, int64_t channels)
+                            int64_t rows, int64_t outputs, int64_t channels, int capability)
 {
     constexpr int kLine = 16;
     lv_cuda_conv c = {};
-    c.in[0] = x, c.weight = w, c.out = out, c.f32 = f32;
+    c.in[0] = x, c.weight = w, c.out = out, c.f32 = f32, c.capability = capability;
     c.height = int(rows / kLine), c.width = kLine;
     c.channels = int(channels), c.outputs = int(outputs);
     c.kt = c.ky = c.kx = 1;
@@ -151,7 +144,7 @@ __global__ static void __launch_bounds__(kThreads)
 }
 
 const char *lv_cuda_attention_picture(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
-                                      lv_tensor v, void *scratch)
+                                      lv_tensor v, void *scratch, int capability)
 {
     const int64_t points = q.shape[0], channels = q.shape[1];
     const picture_scratch s = lay_out(static_cast<char *>(scratch), points, channels);
@@ -164,19 +157,25 @@ const char *lv_cuda_attention_picture(lv_cuda *gpu, lv_tensor out, lv_tensor q, 
         const auto part = [&](lv_tensor t) {
             return static_cast<__nv_bfloat16 *>(t.data) + first * channels;
         };
-        LV_CUDA_TRY(multiply(gpu, s.scores, true, part(q), k.data, rows, points, channels));
+        LV_CUDA_TRY(multiply(gpu, s.scores, true, part(q), k.data, rows, points, channels,
+                             capability));
         soften<<<unsigned(rows), kThreads, 0, gpu->stream>>>(s.weights, s.scores, points, s.padded,
                                                              scale);
         LV_CUDA_TRY(lv_cuda_launched());
-        LV_CUDA_TRY(multiply(gpu, part(out), false, s.weights, s.v, rows, channels, s.padded));
+        LV_CUDA_TRY(multiply(gpu, part(out), false, s.weights, s.v, rows, channels, s.padded,
+                             capability));
     }
     return nullptr;
 }
 
 /* ---- norm ------------------------------------------------------------------------------------ */
 
-/* kLanes lanes a point, kVectors vectors of 8 channels a lane. */
-template <int kLanes, int kVectors>
+/* By the processor's own reciprocal: an exact quotient costs as much as the memory does. */
+__device__ static inline float quick_silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
+
+/* kLanes lanes a point, kVectors vectors of 8 channels a lane; kAtOnce points of a lane are on their
+ * way at a time. */
+template <int kLanes, int kVectors, int kAtOnce>
 __global__ static void __launch_bounds__(kThreads)
     channel_norm(__nv_bfloat16 *out, const __nv_bfloat16 *x, const float *weight, int64_t points,
                  int channels, lv_activation f)
@@ -194,41 +193,53 @@ __global__ static void __launch_bounds__(kThreads)
     /* Whole warps go on together: the shuffles want all lanes. */
     const int64_t first = (blockIdx.x * int64_t(kThreads) + threadIdx.x) / kLanes;
     const int64_t warp_first = (blockIdx.x * int64_t(kThreads) + threadIdx.x / 32 * 32) / kLanes;
-    for (int64_t skip = 0; warp_first + skip < points; skip += stride) {
-        const int64_t point = first + skip;
-        __nv_bfloat162 v[kVectors][kVector / 2];
-        float square = 0.f;
+    for (int64_t skip = 0; warp_first + skip < points; skip += stride * kAtOnce) {
+        uint4 bits[kAtOnce][kVectors];
 #pragma unroll
-        for (int i = 0; i < kVectors; i++) {
-            const int c = (i * kLanes + lane) * kVector;
-            uint4 bits = make_uint4(0, 0, 0, 0);
-            if (c < channels && point < points)
-                bits = *reinterpret_cast<const uint4 *>(x + point * channels + c);
-            memcpy(v[i], &bits, sizeof bits);
+        for (int u = 0; u < kAtOnce; u++)
 #pragma unroll
-            for (int j = 0; j < kVector / 2; j++) {
-                const float2 a = __bfloat1622float2(v[i][j]);
-                square += a.x * a.x + a.y * a.y;
+            for (int i = 0; i < kVectors; i++) {
+                const int c = (i * kLanes + lane) * kVector;
+                const int64_t point = first + skip + u * stride;
+                bits[u][i] = make_uint4(0, 0, 0, 0);
+                if (c < channels && point < points)
+                    bits[u][i] = *reinterpret_cast<const uint4 *>(x + point * channels + c);
             }
-        }
 #pragma unroll
-        for (int step = kLanes / 2; step > 0; step /= 2)
-            square += __shfl_xor_sync(~0u, square, step);
-        const float inverse = 1.0f / fmaxf(sqrtf(square), 1e-12f);
+        for (int u = 0; u < kAtOnce; u++) {
+            const int64_t point = first + skip + u * stride;
+            float2 v[kVectors][kVector / 2];
+            float square = 0.f;
 #pragma unroll
-        for (int i = 0; i < kVectors; i++) {
-            const int c = (i * kLanes + lane) * kVector;
-            if (c >= channels || point >= points) continue;
+            for (int i = 0; i < kVectors; i++) {
+                __nv_bfloat162 pair[kVector / 2];
+                memcpy(pair, &bits[u][i], sizeof pair);
 #pragma unroll
-            for (int j = 0; j < kVector / 2; j++) {
-                const float2 a = __bfloat1622float2(v[i][j]);
-                float p = a.x * inverse * w[i][2 * j], q = a.y * inverse * w[i][2 * j + 1];
-                if (f == LV_SILU) p = lv_silu(p), q = lv_silu(q);
-                v[i][j] = __floats2bfloat162_rn(p, q);
+                for (int j = 0; j < kVector / 2; j++) {
+                    v[i][j] = __bfloat1622float2(pair[j]);
+                    square += v[i][j].x * v[i][j].x + v[i][j].y * v[i][j].y;
+                }
             }
-            uint4 bits;
-            memcpy(&bits, v[i], sizeof bits);
-            *reinterpret_cast<uint4 *>(out + point * channels + c) = bits;
+#pragma unroll
+            for (int step = kLanes / 2; step > 0; step /= 2)
+                square += __shfl_xor_sync(~0u, square, step);
+            const float inverse = 1.0f / fmaxf(sqrtf(square), 1e-12f);
+#pragma unroll
+            for (int i = 0; i < kVectors; i++) {
+                const int c = (i * kLanes + lane) * kVector;
+                __nv_bfloat162 pair[kVector / 2];
+#pragma unroll
+                for (int j = 0; j < kVector / 2; j++) {
+                    float p = v[i][j].x * inverse * w[i][2 * j],
+                          q = v[i][j].y * inverse * w[i][2 * j + 1];
+                    if (f == LV_SILU) p = quick_silu(p), q = quick_silu(q);
+                    pair[j] = __floats2bfloat162_rn(p, q);
+                }
+                uint4 result;
+                memcpy(&result, pair, sizeof result);
+                if (c < channels && point < points)
+                    *reinterpret_cast<uint4 *>(out + point * channels + c) = result;
+            }
         }
     }
 }
@@ -254,13 +265,13 @@ __global__ static void channel_norm_plain(lv_numbers out, lv_numbers x, const fl
     }
 }
 
-template <int kLanes, int kVectors>
+template <int kLanes, int kVectors, int kAtOnce>
 static const char *norm_in_vectors(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight,
                                    int64_t points, int channels, lv_activation f)
 {
     const int64_t a_block = kThreads / kLanes, blocks = (points + a_block - 1) / a_block;
-    const int64_t most = int64_t(gpu->processors) * 32;
-    channel_norm<kLanes, kVectors>
+    const int64_t most = int64_t(gpu->processors) * 16;
+    channel_norm<kLanes, kVectors, kAtOnce>
         <<<unsigned(blocks < most ? blocks : most), kThreads, 0, gpu->stream>>>(
             static_cast<__nv_bfloat16 *>(out.data), static_cast<const __nv_bfloat16 *>(x.data),
             static_cast<const float *>(weight.data), points, channels, f);
@@ -274,10 +285,10 @@ const char *lv_cuda_channel_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_te
     if (points == 0) return nullptr;
     if (in_vectors(x, channels) && out.dtype == LVSA_BF16 && f != LV_GELU_TANH) {
         const int c = int(channels);
-        if (c <= 16 * kVector) return norm_in_vectors<16, 1>(gpu, out, x, weight, points, c, f);
-        if (c <= 32 * kVector) return norm_in_vectors<32, 1>(gpu, out, x, weight, points, c, f);
-        if (c <= 64 * kVector) return norm_in_vectors<32, 2>(gpu, out, x, weight, points, c, f);
-        if (c <= 128 * kVector) return norm_in_vectors<32, 4>(gpu, out, x, weight, points, c, f);
+        if (c <= 16 * kVector) return norm_in_vectors<16, 1, 4>(gpu, out, x, weight, points, c, f);
+        if (c <= 32 * kVector) return norm_in_vectors<32, 1, 4>(gpu, out, x, weight, points, c, f);
+        if (c <= 64 * kVector) return norm_in_vectors<32, 2, 2>(gpu, out, x, weight, points, c, f);
+        if (c <= 128 * kVector) return norm_in_vectors<32, 4, 1>(gpu, out, x, weight, points, c, f);
     }
     LAUNCH(channel_norm_plain, gpu, points, lv_numbers(out), lv_numbers(x),
            static_cast<const float *>(weight.data), points, channels, f);

@@ -76,10 +76,10 @@ const char *lv_cuda_attention_biased(lv_cuda *gpu, lv_tensor out, lv_tensor q, l
 
 /* decoder.cu */
 const char *lv_cuda_conv_frame(lv_cuda *gpu, lv_tensor out, const lv_tensor *in, lv_tensor w,
-                               lv_tensor b, bool add);
+                               lv_tensor b, bool add, int capability);
 size_t lv_cuda_attention_picture_scratch(int64_t points, int64_t channels);
 const char *lv_cuda_attention_picture(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
-                                      lv_tensor v, void *scratch);
+                                      lv_tensor v, void *scratch, int capability);
 const char *lv_cuda_channel_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight,
                                  lv_activation f);
 const char *lv_cuda_upsample(lv_cuda *gpu, lv_tensor out, lv_tensor x);

@@ -90,11 +90,12 @@ typedef struct lv_cuda_ops {
                            const lv_tensor *in);
     const char *(*patchify)(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
     const char *(*unpatchify)(lv_cuda *gpu, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
+    /* `capability`: 90 is sm_90; kernels of a smaller one are taken where it is smaller. */
     const char *(*conv)(lv_cuda *gpu, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,
-                        bool add);
+                        bool add, int capability);
     size_t (*attention_picture_scratch)(int64_t points, int64_t channels); /* bytes */
     const char *(*attention_picture)(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
-                                     lv_tensor v, void *scratch);
+                                     lv_tensor v, void *scratch, int capability);
     const char *(*channel_norm)(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight,
                                 lv_activation f);
     const char *(*upsample)(lv_cuda *gpu, lv_tensor out, lv_tensor x);

@@ -76,6 +76,8 @@ static lvsa_status unpatchify(lv_exec *e, lv_tensor z, lv_tensor x, int64_t py, 
 
 /* ---- decoders -------------------------------------------------------------------------------- */
 
+static int capability(const lv_exec *e) { return ((const lv_cuda_device *)e->device)->capability; }
+
 /* Points are read where they lie. */
 static size_t conv_scratch(lv_exec *e, lv_tensor out, lv_tensor w)
 {
@@ -87,7 +89,7 @@ static lvsa_status conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tenso
                         bool add, void *scratch)
 {
     (void)scratch;
-    if (!e->arena.measuring) LV_CUDA_ENQUEUE(e, conv, out, in, w, b, add);
+    if (!e->arena.measuring) LV_CUDA_ENQUEUE(e, conv, out, in, w, b, add, capability(e));
     return LVSA_OK;
 }
 
@@ -99,7 +101,7 @@ static size_t attention_picture_scratch(lv_exec *e, int64_t points, int64_t chan
 static lvsa_status attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
                                      lv_tensor v, void *scratch)
 {
-    LV_CUDA_ENQUEUE(e, attention_picture, out, q, k, v, scratch);
+    LV_CUDA_ENQUEUE(e, attention_picture, out, q, k, v, scratch, capability(e));
     return LVSA_OK;
 }
 
