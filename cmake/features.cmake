@@ -9,6 +9,7 @@ set(LVSA_CUDA_CODE
     "-gencode=arch=compute_80,code=[compute_80,sm_80];-gencode=arch=compute_89,code=sm_89;-gencode=arch=compute_90a,code=sm_90a"
     CACHE STRING "nvcc's -gencode options of kernels for every card, a list")
 option(LVSA_LIBAV "build the libav module, which writes .mp4 and .webm" ON)
+option(LVSA_MPI "build the MPI module, by which processes work on one video" ON)
 option(LVSA_PNG "write .png pictures through libpng" ON)
 set(LVSA_SANITIZE "" CACHE STRING "sanitizers to build with, e.g. address,undefined")
 
@@ -153,5 +154,12 @@ if(NOT LVSA_HAVE_CUDA)
   report(cuda "off: ${cuda_reason}")
 endif()
 
-# Not used yet; the lines are there so that nobody has to guess.
-report(mpi "off: this version runs as one process")
+if(LVSA_MPI)
+  find_package(MPI QUIET COMPONENTS C)
+endif()
+if(MPI_C_FOUND)
+  set(LVSA_HAVE_MPI ON)
+  report(mpi "found MPI ${MPI_C_VERSION}")
+else()
+  report(mpi "off: one process a video (install libopenmpi-dev)")
+endif()

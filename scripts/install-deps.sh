@@ -17,6 +17,8 @@ libpng-dev      pictures
 libavformat-dev .mp4 and .webm files
 libavcodec-dev  .mp4 and .webm files
 libavutil-dev   .mp4 and .webm files
+libopenmpi-dev  processes that work on one video
+openmpi-bin     starting them: mpirun
 libcmocka-dev   the tests
 '
 

@@ -22,7 +22,7 @@
 
 const char *lvsa_version(void) { return LVSA_VERSION_STRING; }
 
-static char info[8192];
+static char info[3 * 4096];
 
 /* What the libav module says of itself, or why there is none. */
 static const char *about_libav(void)
@@ -36,16 +36,24 @@ static const char *about_libav(void)
     return about();
 }
 
-/* Looks for the CUDA module's file, and goes no further: waking a driver takes a second. */
+typedef struct file_path {
+    char text[4096];
+} file_path;
+
+/* Looks for a module's file, and goes no further: waking a driver takes a second. */
+static const char *find_module(file_path *path, const char *name)
+{
+    return lv_module_find(path->text, sizeof path->text, name) ? path->text : "off (no module)";
+}
+
 static void write_info(void)
 {
-    char path[4096];
-    bool found = lv_module_find(path, sizeof path, "cuda");
+    file_path cuda, mpi;
     snprintf(info, sizeof info,
-             "cpu: %s\nopenmp: " OPENMP_LINE
-             "\ncuda: %s%s\nmpi: off\nlibav: %s\nonednn: " ONEDNN_LINE "\n",
-             lv_cpu_isa_name(lv_cpu_find_isa()), found ? "module " : "off (no module)",
-             found ? path : "", about_libav());
+             "cpu: %s\nopenmp: " OPENMP_LINE "\ncuda: %s\nmpi: %s\nlibav: %s\nonednn: " ONEDNN_LINE
+             "\n",
+             lv_cpu_isa_name(lv_cpu_find_isa()), find_module(&cuda, "cuda"),
+             find_module(&mpi, "mpi"), about_libav());
 }
 
 const char *lvsa_build_info(void)

@@ -1,0 +1,68 @@
+/* comm.h: the processes that work on one video, its ranks, and how they send each other memory.
+ *
+ * All ranks make the same calls in the same order. A rank whose work fails, here or anywhere, says
+ * why and calls lv_comm_abort(), which ends the others too; were it only to return, they would wait
+ * for it. One comm, one thread at a time. */
+#ifndef LV_ENGINE_PARALLEL_COMM_H
+#define LV_ENGINE_PARALLEL_COMM_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* Memory for a peer, or from it. What is sent is only read. */
+typedef struct lv_message {
+    int peer;
+    void *data;
+    size_t bytes; /* the same on both sides; 0: no message */
+} lv_message;
+
+typedef struct lv_comm lv_comm;
+
+/* What the shared code needs from a transport; its own state follows in its file. */
+struct lv_comm {
+    int rank, size;
+    lv_message *send, *receive; /* [size] each, of the collectives; one piece of memory */
+
+    lvsa_status (*exchange)(lv_comm *c, const lv_message *send, int sends,
+                            const lv_message *receive, int receives);
+    lvsa_status (*broadcast)(lv_comm *c, void *data, size_t bytes, int root);
+    void (*abort)(lv_comm *c, int code);
+    void (*close)(lv_comm *c);
+};
+
+/* The ranks that a launcher has started, by the variables that it sets for them: MPI's, through the
+ * MPI module. Without a launcher, and with one process, a comm of this process alone. Fails with
+ * LVSA_ERR_UNSUPPORTED (no module, or none of the launcher's MPI), LVSA_ERR_ARGUMENT (the variable
+ * is no number), LVSA_ERR_DEVICE (MPI) or LVSA_ERR_MEMORY; *out is then NULL. */
+lvsa_status lv_comm_open(lv_comm **out);
+
+/* Waits for the other ranks to come here too. */
+void lv_comm_close(lv_comm **comm);
+
+/* Ends all ranks at once, with this exit code. Returns where there is only one. */
+void lv_comm_abort(lv_comm *c, int code);
+
+/* All messages at once; what is sent may change and what is received is there when it returns.
+ * Those from one rank to another match in their order; a rank may send to itself. Fails with
+ * LVSA_ERR_ARGUMENT (no such peer), LVSA_ERR_DEVICE or LVSA_ERR_MEMORY. */
+lvsa_status lv_comm_exchange(lv_comm *c, const lv_message *send, int sends,
+                             const lv_message *receive, int receives);
+
+/* From each to each: sent_bytes [size] of `from` go to ranks 0, 1 ..., one part behind the other,
+ * and received_bytes [size] come into `to` in the same way. */
+lvsa_status lv_comm_all_to_all(lv_comm *c, void *to, const size_t *received_bytes, const void *from,
+                               const size_t *sent_bytes);
+
+/* to = all ranks' parts, rank r's of bytes[r], one behind the other; `from` is this rank's. */
+lvsa_status lv_comm_all_gather(lv_comm *c, void *to, const size_t *bytes, const void *from);
+
+/* data of rank `root` to all. */
+lvsa_status lv_comm_broadcast(lv_comm *c, void *data, size_t bytes, int root);
+
+/* ---- transports ------------------------------------------------------------------------------ */
+
+lvsa_status lv_comm_open_solo(lv_comm **out);
+lvsa_status lv_comm_open_mpi(lv_comm **out, int size); /* as many as the launcher has started */
+
+#endif
