@@ -10,7 +10,6 @@
 #include "engine/attention/cuda/tile_table.h"
 #include "engine/runtime/cuda/module.h"
 
-enum { TILE = 192 }; /* keys; see sm90/common.cuh */
 
 static bool is(const char *what)
 {
@@ -112,16 +111,18 @@ static void store(const row *r)
  * its last tile. */
 static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
 {
+    const int tile = r->call->head_dim == 64 ? 128 : 192; /* keys; see sm90/common.cuh */
     int i = 0, skip = 0; /* the run, and how much of it is taken */
     for (;;) {
         const lv_tile_run head = run[i];
         const int rest = head.rest - skip;
         /* The last key of a group that counts several times is never the tile's last column. */
-        const int valid = rest < TILE ? rest : TILE - (head.counted && rest == TILE);
+        const int valid = rest < tile ? rest : tile - (head.counted && rest == tile);
         const bool ends = valid == rest, last = head.last && ends;
         for (int left = valid; left > 0;) {
             const int take = left < run[i].count - skip ? left : run[i].count - skip;
-            const bool attends = row_of_block >= head.first_row && row_of_block <= head.last_row;
+            const bool attends =
+                row_of_block >= head.first_row && row_of_block <= head.last_row;
             for (int x = 0; x < take && attends; x++)
                 take_key(r, &r->call->source[run[i].source], run[i].start + skip + x,
                          head.counted && ends && x + 1 == left
@@ -137,12 +138,12 @@ static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
 
 static const char *attend(const lvsa_attention *c, const void *tiles)
 {
-    const int64_t blocks = (c->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK;
+    const int64_t rows = lv_tile_block_rows(c->head_dim), blocks = (c->queries + rows - 1) / rows;
     const lv_tile_block *block = tiles;
     const lv_tile_run *run = (const lv_tile_run *)(const void *)(block + blocks);
     if (is("launch")) return "unspecified launch failure";
-    for (int64_t i = 0; i < blocks * LV_TILE_BLOCK; i++) {
-        const lv_tile_block *b = &block[i / LV_TILE_BLOCK];
+    for (int64_t i = 0; i < blocks * rows; i++) {
+        const lv_tile_block *b = &block[i / rows];
         if (i >= c->queries) break;
         for (int64_t bh = 0; bh < c->batch * c->heads; bh++) {
             row r = {.call = c, .b = bh / c->heads, .h = bh % c->heads, .row = i, .max = -INFINITY};

@@ -1,5 +1,5 @@
 /* test_tile_table.c: every query row sees exactly the keys of its frame's runs, once, however
- * frames lie in blocks of 256 rows. */
+ * frames lie in blocks of 256 rows, or 384. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +41,9 @@ static int join(piece *p, int count)
 
 static void check_row(const lv_tile_table *t, const lvsa_attention *call, int64_t row)
 {
-    const lv_tile_block *b = &t->block[row / LV_TILE_BLOCK];
-    const int in_block = (int)(row % LV_TILE_BLOCK);
+    const int rows = lv_tile_block_rows(call->head_dim);
+    const lv_tile_block *b = &t->block[row / rows];
+    const unsigned in_block = (unsigned)(row % rows);
     piece *have = calloc((size_t)b->runs, sizeof *have), want[2048];
     int seen = 0, wanted = 0;
     assert_non_null(have);
@@ -91,9 +92,10 @@ static void check_table(const lvsa_attention *call)
 {
     lv_tile_table t;
     CHECK_OK(lv_tile_table_make(&t, call));
-    assert_int_equal(t.blocks, (call->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK);
+    const int rows = lv_tile_block_rows(call->head_dim);
+    assert_int_equal(t.blocks, (call->queries + rows - 1) / rows);
     for (size_t i = 0; i < t.blocks; i++) {
-        assert_int_equal(t.block[i].row, (int64_t)i * LV_TILE_BLOCK);
+        assert_int_equal(t.block[i].row, (int64_t)i * rows);
         check_list(&t, &t.block[i], call);
     }
     /* The rows on both sides of every frame's and every block's edge, and some between. */
@@ -102,7 +104,7 @@ static void check_table(const lvsa_attention *call)
         if (edge < call->queries) check_row(&t, call, edge);
         if (edge > 0) check_row(&t, call, edge - 1);
     }
-    for (int64_t edge = 0; edge < call->queries; edge += LV_TILE_BLOCK) {
+    for (int64_t edge = 0; edge < call->queries; edge += rows) {
         check_row(&t, call, edge);
         if (edge > 0) check_row(&t, call, edge - 1);
     }
@@ -140,6 +142,7 @@ static void plans(void **state)
                 lvsa_plan *plan = make_plan(frames[j], patches[i], 3, LVSA_INTERVAL_AUTO, rotation);
                 lvsa_attention call = make_call(plan, rotation ? 300 : 0);
                 call.source[1].last_row_count = (int64_t)j % 3;
+                call.head_dim = rotation ? 64 : 128;
                 check_table(&call);
                 lvsa_plan_free(&plan);
             }
@@ -173,7 +176,8 @@ static void random_frames(void **state)
             int32_t offsets[2][T + 1] = {{0}};
             lvsa_run list[2][T * T];
             lvsa_runs runs[2];
-            lvsa_attention call = {.queries = (int64_t)T * patches, .sources = 2};
+            lvsa_attention call = {
+                .queries = (int64_t)T * patches, .sources = 2, .head_dim = keep % 2 ? 64 : 128};
             for (int s = 0; s < 2; s++) {
                 int32_t used = 0;
                 for (int f = 0; f < T; f++) {

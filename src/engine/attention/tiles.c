@@ -14,7 +14,7 @@ struct lvsa_tiles {
 uint64_t lv_tiles_fingerprint(const lvsa_attention *c)
 {
     const uint64_t prime = 0x9e3779b97f4a7c15u;
-    uint64_t h = (uint64_t)c->queries;
+    uint64_t h = (uint64_t)c->queries ^ (uint64_t)lv_tile_block_rows(c->head_dim) << 32;
     const int64_t frames = c->queries / lv_attn_frame_rows(c);
     h = (h ^ (uint64_t)frames) * prime;
     for (int i = 0; i < c->sources; i++) {

@@ -48,7 +48,8 @@ static lvsa_status check_sizes(const lvsa_attention *c)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
                        "softmax scale %g: the CUDA kernels want 1e-30 to 1e38; use device cpu",
                        c->scale);
-    int64_t blocks = (c->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK, keys = 0;
+    const int block = lv_tile_block_rows(c->head_dim);
+    int64_t blocks = (c->queries + block - 1) / block, keys = 0;
     if (c->heads > USHRT_MAX || c->batch > USHRT_MAX ||
         (double)blocks * (double)c->heads * (double)c->batch > INT_MAX / 2)
         return lv_fail(
@@ -56,10 +57,10 @@ static lvsa_status check_sizes(const lvsa_attention *c)
             "batch %lld, %lld heads, %lld queries: the CUDA kernels take %d of the first "
             "two and %d blocks of %d queries at most; split the batch",
             (long long)c->batch, (long long)c->heads, (long long)c->queries, USHRT_MAX, INT_MAX / 2,
-            LV_TILE_BLOCK);
-    if (c->queries > INT_MAX - LV_TILE_BLOCK)
+            block);
+    if (c->queries > INT_MAX - block)
         return lv_fail(LVSA_ERR_UNSUPPORTED, "%lld queries: the CUDA kernels take %d at most",
-                       (long long)c->queries, INT_MAX - LV_TILE_BLOCK);
+                       (long long)c->queries, INT_MAX - block);
     for (int i = 0; i < c->sources; i++) keys += c->source[i].tokens;
     if (keys == 0 || keys > INT_MAX)
         return lv_fail(

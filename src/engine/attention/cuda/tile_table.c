@@ -18,6 +18,7 @@ typedef struct builder {
     const lvsa_attention *call;
     lv_tile_table *table;
     int64_t rows, frame_rows, frames; /* of queries; P; T */
+    int block;                        /* rows of a block  */
     edge *edges;
     size_t edges_capacity;
 } builder;
@@ -43,9 +44,9 @@ static lvsa_status add_run(builder *b, int64_t start, int64_t end, int first_row
     }
     t->run[t->runs++] = (lv_tile_run){.start = (int32_t)start,
                                       .count = (int32_t)(end - start),
-                                      .first_row = (uint8_t)first_row,
-                                      .last_row = (uint8_t)(end_row - 1),
-                                      .source = (uint8_t)source};
+                                      .first_row = (unsigned)first_row & 511u,
+                                      .last_row = (unsigned)(end_row - 1) & 511u,
+                                      .source = (unsigned)source & 3u};
     return LVSA_OK;
 }
 
@@ -63,9 +64,9 @@ static bool goes_on(const lv_tile_run *a, const lv_tile_run *b)
 static int compare_runs(const void *a, const void *b)
 {
     const lv_tile_run *x = a, *y = b;
-    int p = x->first_row << 8 | (255 - x->last_row), q = y->first_row << 8 | (255 - y->last_row);
-    if (p != q) return p - q;
-    if (x->source != y->source) return x->source - y->source;
+    if (x->first_row != y->first_row) return (int)x->first_row - (int)y->first_row;
+    if (x->last_row != y->last_row) return (int)y->last_row - (int)x->last_row;
+    if (x->source != y->source) return (int)x->source - (int)y->source;
     return (x->start > y->start) - (x->start < y->start);
 }
 
@@ -107,7 +108,7 @@ static int frame_start(const builder *b, const span *s, int64_t frame)
 {
     int64_t row = frame * b->frame_rows - s->row;
     if (row < 0) return 0;
-    return row > LV_TILE_BLOCK || frame >= b->frames ? LV_TILE_BLOCK : (int)row;
+    return row > b->block || frame >= b->frames ? b->block : (int)row;
 }
 
 static lvsa_status add_frame(builder *b, int64_t frame, int source)
@@ -116,7 +117,7 @@ static lvsa_status add_frame(builder *b, int64_t frame, int source)
     const lvsa_run *run;
     int runs = lv_attn_get_runs(&run, &all, &b->call->source[source], frame);
     for (int i = 0; i < runs; i++)
-        LV_TRY(add_run(b, run[i].start, (int64_t)run[i].start + run[i].count, 0, LV_TILE_BLOCK,
+        LV_TRY(add_run(b, run[i].start, (int64_t)run[i].start + run[i].count, 0, b->block,
                        source));
     return LVSA_OK;
 }
@@ -157,7 +158,7 @@ static lvsa_status list_edges(size_t *count, builder *b, const span *s, int sour
  * run, which finish_list() joins with the next where the group stays. */
 static lvsa_status add_frames(builder *b, const span *s, int source)
 {
-    int on[LV_TILE_BLOCK] = {0}; /* a block has that many frames at most: P = 1 */
+    int on[LV_TILE_BLOCK_64] = {0}; /* a block has that many frames at most: P = 1 */
     const int64_t frames = s->last - s->first + 1;
     size_t count;
     LV_TRY(list_edges(&count, b, s, source));
@@ -180,7 +181,7 @@ static lvsa_status add_frames(builder *b, const span *s, int source)
 static lvsa_status add_nothing(builder *b)
 {
     for (int i = 0; i < b->call->sources; i++)
-        if (b->call->source[i].tokens > 0) return add_run(b, 0, 1, LV_TILE_BLOCK - 1, 1, i);
+        if (b->call->source[i].tokens > 0) return add_run(b, 0, 1, b->block - 1, 1, i);
     return lv_fail(LVSA_ERR_SHAPE, "no source has any rows of keys: one at least is wanted");
 }
 
@@ -202,7 +203,7 @@ static lvsa_status add_blocks(builder *b)
     lv_tile_block block = {0, 0, 0, 0};
     int64_t shared = -1; /* the frame whose list the last block had to itself */
     for (size_t i = 0; i < t->blocks; i++) {
-        int64_t row = (int64_t)i * LV_TILE_BLOCK, end = row + LV_TILE_BLOCK;
+        int64_t row = (int64_t)i * b->block, end = row + b->block;
         if (end > b->rows) end = b->rows;
         const span s = {row, row / b->frame_rows, (end - 1) / b->frame_rows};
         if (s.first != s.last || s.first != shared) {
@@ -219,9 +220,13 @@ static lvsa_status add_blocks(builder *b)
 
 lvsa_status lv_tile_table_make(lv_tile_table *out, const lvsa_attention *call)
 {
-    *out = (lv_tile_table){.blocks = ((size_t)call->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK};
-    builder b = {
-        .call = call, .table = out, .rows = call->queries, .frame_rows = lv_attn_frame_rows(call)};
+    const int block = lv_tile_block_rows(call->head_dim);
+    *out = (lv_tile_table){.blocks = (size_t)((call->queries + block - 1) / block)};
+    builder b = {.call = call,
+                 .table = out,
+                 .rows = call->queries,
+                 .frame_rows = lv_attn_frame_rows(call),
+                 .block = block};
     b.frames = b.rows / b.frame_rows;
     out->block = lv_zalloc_array(out->blocks, sizeof *out->block);
     lvsa_status s = out->block ? add_blocks(&b)

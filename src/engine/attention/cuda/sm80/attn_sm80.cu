@@ -48,7 +48,7 @@ struct Args {
     const lv_tile_block *block;
     const lv_tile_run *run;
     float scale; /* of scores, with log2(e) */
-    int queries, group, dim;
+    int queries, group, dim, block_rows; /* of the table's blocks */
 };
 
 template <class T> __device__ uint32_t pack(float low, float high)
@@ -241,7 +241,7 @@ __global__ void __launch_bounds__(kThreads) attn(const __grid_constant__ Args a)
     auto v = k + kKeys;
     const int first = blockIdx.x * kRows, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int64_t h = blockIdx.y, b = blockIdx.z, g = h / a.group;
-    const lv_tile_block block = a.block[first / LV_TILE_BLOCK];
+    const lv_tile_block block = a.block[first / a.block_rows];
     const int in_block = first - block.row, row = in_block + 16 * warp + lane / 4;
     State<D> s;
     load_queries(s, a, a.q + b * a.q_strides.batch + h * a.q_strides.head, first + 16 * warp);
@@ -279,8 +279,9 @@ bool whole_vectors(const void *tensor, const lvsa_strides &s)
 
 Args make_args(const lvsa_attention *c, const void *tiles)
 {
-    const int64_t blocks = (c->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK;
     Args a = {};
+    a.block_rows = lv_tile_block_rows(c->head_dim);
+    const int64_t blocks = (c->queries + a.block_rows - 1) / a.block_rows;
     a.q = static_cast<const uint16_t *>(c->q), a.out = static_cast<uint16_t *>(c->out);
     a.lse = c->lse, a.q_strides = c->q_strides, a.out_strides = c->out_strides;
     a.block = static_cast<const lv_tile_block *>(tiles);

@@ -3,21 +3,22 @@
  *   out[b,i,h] = sum over the kept j of softmax(q[b,i,h] . k[b,j,g] * scale) v[b,j,g]
  *   lse[b,h,i] = log(sum over the same j of exp(q . k * scale))
  *   A row that attends to nothing: out 0, lse -inf. q, out: [B, Sq, H, D]; k, v: up to three
- *   sources [B, Sk, H_kv, D], read in place through strides; g = h / (H / H_kv).
+ *   sources [B, Sk, H_kv, D], read in place through strides; g = h / (H / H_kv). A source's last
+ *   row may count n times: its score gets + log(n).
  *
- * Work      one item: batch, head, block of 256 query rows (tile_table.h). Items in the order
+ * Work      one item: batch, head, block of query rows (tile_table.h). Items in the order
  *           block, head, batch: the CTAs at work at one time share a head's K and V in L2.
  * Grid      one cluster of 2 CTAs a pair of SMs, persistent; cluster c takes items c, c + clusters,
  *           .. (no counter to reset).
- * CTA       384 threads: warp 0 loads Q and K, warp 2 loads V, warp 1 zeroes V past a ragged end
- *           (load.cuh); two warpgroups of 64 rows compute (consume.cuh).
- * Tiles     128 rows x 192 keys; each CTA loads half a tile and multicasts it to both. Runs of
- *           keys that the same rows attend to are cut as if they were one: only a group's end is
- *           ragged.
- * Shared    Q 128*D*2, K and V 2 stages of 192*D*2 each, barriers, 1 KiB to align: 226 KiB of 227
- *           at D = 128.
- * Registers 24 a producer thread (spills, off the critical path); 240 a consumer: S 96, O 64, P 48
- *           live, no spill in the loop.
+ * CTA       a warpgroup of producers: warp 0 loads Q and K, warp 2 loads V, warp 1 zeroes V past a
+ *           ragged end (load.cuh); warpgroups of 64 rows compute (consume.cuh), two at D = 128,
+ *           three at 64: 384 and 512 threads.
+ * Tiles     D = 128: 128 rows x 192 keys; 64: 192 x 128. Each CTA loads half a tile and multicasts
+ *           it to both. Runs of keys that the same rows attend to are cut as if they were one: only
+ *           a group's end is ragged.
+ * Shared    Q, K and V in 2 stages (4), barriers, 1 KiB to align: 226 KiB of 227 (154).
+ * Registers D = 128: 24 a producer thread (spills, off the critical path); 240 a consumer: S 96,
+ *           O 64, P 48 live, no spill in the loop. 64: 32; 160: S 64, O 32, P 32.
  * Bound by  power, then the registers' bandwidth: wgmma keeps its sums in registers and slows the
  *           softmax about 2.7 times.
  *
@@ -33,11 +34,13 @@
  *           ladder is in docs/SPEED.md, the design in docs/KERNEL.md.
  *
  * Traps     (1) Stage numbers, warpgroup number and the tile word must be uniform (uniform()),
- *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) ptxas moves the
- *           wait for O above the softmax unless a branch stands between: the loop's second wait_v()
- *           is there for that alone. (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 =
- *           504 = 3 * 168; 32 + 2 * 240 waits for ever. (4) Any C75xx message of ptxas means that
- *           products are serialised: the build fails on it (cmake/nvcc-strict.sh). */
+ *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) The wait for O
+ *           stands between maxima and weights. ptxas moves it above the maxima unless a branch
+ *           keeps it (the loop's second wait_v() is there for that alone); below the weights, where
+ *           ptxas once put it by itself, it costs 3.5 %: compare the machine code after a change.
+ *           (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 = 504 = 3 * 168; 32 +
+ *           2 * 240 waits for ever. (4) Any C75xx message of ptxas means that products are
+ *           serialised: the build fails on it (cmake/nvcc-strict.sh). */
 #pragma once
 #include "attn_sm90.h"
 #include "consume.cuh"
@@ -50,7 +53,7 @@
 namespace attn_sm90 {
 
 template <class T, int D>
-__global__ void __launch_bounds__(kThreads, 1) attn(const __grid_constant__ Args a)
+__global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ Args a)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ uint8_t raw[];
@@ -61,19 +64,19 @@ __global__ void __launch_bounds__(kThreads, 1) attn(const __grid_constant__ Args
 
     if (threadIdx.x == 0) {
         ptx::bar_init(ptx::addr(&s.q_full), 1);
-        ptx::bar_init(ptx::addr(&s.q_empty), 2);
-        for (int i = 0; i < kStages; i++) {
+        ptx::bar_init(ptx::addr(&s.q_empty), kGroups<D>);
+        for (int i = 0; i < kStages<D>; i++) {
             ptx::bar_init(ptx::addr(&s.k_full[i]), 1);
-            ptx::bar_init(ptx::addr(&s.k_empty[i]), 2 * kCtas);
+            ptx::bar_init(ptx::addr(&s.k_empty[i]), kGroups<D> * (4 + kCtas - 1));
             ptx::bar_init(ptx::addr(&s.v_full[i]), 1);
-            ptx::bar_init(ptx::addr(&s.v_empty[i]), 2 * kCtas);
+            ptx::bar_init(ptx::addr(&s.v_empty[i]), kGroups<D> * (4 + kCtas - 1));
             ptx::bar_init(ptx::addr(&s.v_ragged[i]), 1);
         }
         ptx::bar_init_done();
     }
     ptx::cluster_sync();
     if (warp < 4) {
-        ptx::regs_give<kRegsLoad>();
+        ptx::regs_give<kRegsLoad<D>>();
         if (warp == 0) {
             if ((threadIdx.x & 31) == 0) load_qk<D>(a, s, rank, first, step);
         } else if (warp == 1) {
@@ -83,7 +86,7 @@ __global__ void __launch_bounds__(kThreads, 1) attn(const __grid_constant__ Args
         }
         __syncwarp();
     } else {
-        ptx::regs_take<kRegsCompute>();
+        ptx::regs_take<kRegsCompute<D>>();
         consume<T, D>(a, s, rank, first, step);
         __syncwarp();
     }
@@ -139,19 +142,19 @@ static inline bool map_make(CUtensorMap *map, CUtensorMapDataType type, const Te
                          CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-template <class T> static inline bool maps_make(Args *a, const lvsa_attention *c)
+template <class T, int D> static inline bool maps_make(Args *a, const lvsa_attention *c)
 {
     const CUtensorMapDataType type = std::is_same<T, __half>::value
                                          ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
                                          : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     const Tensor q = {c->q, c->q_strides, c->batch, c->queries, c->heads, c->head_dim};
-    if (!map_make(&a->q, type, q, kRows)) return false;
+    if (!map_make(&a->q, type, q, kRows<D>)) return false;
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source &s = c->source[i];
         const Tensor k = {s.k, s.k_strides, c->batch, s.tokens, c->kv_heads, c->head_dim};
         const Tensor v = {s.v, s.v_strides, c->batch, s.tokens, c->kv_heads, c->head_dim};
         for (int b = 0; b < kBoxes && s.tokens > 0; b++) {
-            const int box = b == 0 ? kPart : 128 >> b;
+            const int box = b == 0 ? kPart<D> : 128 >> b;
             if (!map_make(&a->k[i][b], type, k, box) || !map_make(&a->v[i][b], type, v, box))
                 return false;
         }
@@ -159,9 +162,14 @@ template <class T> static inline bool maps_make(Args *a, const lvsa_attention *c
     return true;
 }
 
-template <class T, int D> const char *launch(const Args &a, cudaStream_t stream)
+template <class T, int D> const char *launch(Args &a, const lvsa_attention *c)
 {
+    constexpr int block = kCtas * kRows<D>;
     const int shared = (int)sizeof(Shared<D>) + 1024;
+    if (!maps_make<T, D>(&a, c))
+        return "the driver refuses a tensor map of these sizes and strides";
+    a.n_blocks = (int)((c->queries + block - 1) / block);
+    a.runs = reinterpret_cast<const lv_tile_run *>(a.blocks + a.n_blocks);
     int device = 0, sms = 0;
     cudaError_t e = cudaGetDevice(&device);
     if (e == cudaSuccess) e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device);
@@ -174,9 +182,9 @@ template <class T, int D> const char *launch(const Args &a, cudaStream_t stream)
     cluster.val.clusterDim = {kCtas, 1, 1};
     cudaLaunchConfig_t cfg = {};
     cfg.gridDim = dim3((unsigned)(sms / kCtas * kCtas));
-    cfg.blockDim = dim3(kThreads);
+    cfg.blockDim = dim3(kThreads<D>);
     cfg.dynamicSmemBytes = (size_t)shared;
-    cfg.stream = stream;
+    cfg.stream = static_cast<cudaStream_t>(c->stream);
     cfg.attrs = &cluster;
     cfg.numAttrs = 1;
     e = cudaLaunchKernelEx(&cfg, attn<T, D>, a);
@@ -187,10 +195,7 @@ template <class T> const char *run(const lvsa_attention *c, const void *tiles)
 {
     Args a = {};
     if (!encode_find()) return "the driver has no cuTensorMapEncodeTiled (CUDA 12.0)";
-    if (!maps_make<T>(&a, c)) return "the driver refuses a tensor map of these sizes and strides";
-    a.n_blocks = (int)((c->queries + LV_TILE_BLOCK - 1) / LV_TILE_BLOCK);
     a.blocks = static_cast<const lv_tile_block *>(tiles);
-    a.runs = reinterpret_cast<const lv_tile_run *>(a.blocks + a.n_blocks);
     a.rows = (int)c->queries;
     a.heads = (int)c->heads;
     a.group = (int)(c->heads / c->kv_heads);
@@ -203,12 +208,10 @@ template <class T> const char *run(const lvsa_attention *c, const void *tiles)
     const double scale = c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
     a.scale_log2 = (float)scale * 1.44269504f;
     for (int i = 0; i < c->sources; i++)
-        a.count_score[i] =
-            c->source[i].last_row_count > 1
-                ? (float)(log((double)c->source[i].last_row_count) / scale)
-                : 0.f;
-    const cudaStream_t stream = static_cast<cudaStream_t>(c->stream);
-    return c->head_dim == 128 ? launch<T, 128>(a, stream) : launch<T, 64>(a, stream);
+        a.count_score[i] = c->source[i].last_row_count > 1
+                               ? (float)(log((double)c->source[i].last_row_count) / scale)
+                               : 0.f;
+    return c->head_dim == 128 ? launch<T, 128>(a, c) : launch<T, 64>(a, c);
 }
 
 } /* namespace attn_sm90 */

@@ -8,19 +8,31 @@
 
 namespace attn_sm90 {
 
-constexpr int kCtas = 2;             /* of a cluster; they share every tile of K and V           */
-constexpr int kRows = 128;           /* query rows of a CTA: two consumer warpgroups of 64       */
-constexpr int kTile = 192;           /* keys of a tile                                           */
-constexpr int kPart = kTile / kCtas; /* what one CTA loads of it                                 */
-constexpr int kStages = 2;
-constexpr int kThreads = 384;
-constexpr int kBoxes = 8;            /* copy boxes of a source: kPart keys; 64, 32, .. 1         */
-constexpr int kRegsLoad = 24, kRegsCompute = 240;
-static_assert(kCtas * kRows == LV_TILE_BLOCK, "a block is a cluster's rows");
-static_assert(kRegsLoad + 2 * kRegsCompute <= 65536 / kThreads / 8 * 8 * 3,
-              "setmaxnreg shares out what the launch took");
-static_assert(kPart % 8 == 0 && kPart < 128 && kTile <= 256,
-              "swizzle atoms; box sizes; the tile word's 8 bits");
+constexpr int kCtas = 2;  /* of a cluster; they share every tile of K and V   */
+constexpr int kBoxes = 8; /* copy boxes of a source: kPart keys; 64, 32, .. 1 */
+
+/* By head size. */
+template <int D> constexpr int kGroups = D == 64 ? 3 : 2;   /* consumer warpgroups, of 64 rows */
+template <int D> constexpr int kRows = 64 * kGroups<D>;     /* query rows of a CTA             */
+template <int D> constexpr int kTile = D == 64 ? 128 : 192; /* keys of a tile                  */
+template <int D> constexpr int kPart = kTile<D> / kCtas;    /* what one CTA loads of it        */
+template <int D> constexpr int kStages = D == 64 ? 4 : 2;
+template <int D> constexpr int kThreads = 128 * (kGroups<D> + 1);
+template <int D> constexpr int kRegsLoad = D == 64 ? 32 : 24;
+template <int D> constexpr int kRegsCompute = D == 64 ? 160 : 240;
+
+template <int D> constexpr bool sizes_fit(void)
+{
+    static_assert(kCtas * kRows<D> == (D == 64 ? LV_TILE_BLOCK_64 : LV_TILE_BLOCK),
+                  "a block is a cluster's rows");
+    static_assert(kRegsLoad<D> + kGroups<D> * kRegsCompute<D> <=
+                      65536 / kThreads<D> / 8 * 8 * (kGroups<D> + 1),
+                  "setmaxnreg shares out what the launch took");
+    static_assert(kPart<D> % 8 == 0 && kPart<D> < 128 && kTile<D> <= 256,
+                  "swizzle atoms; box sizes; the tile word's 8 bits");
+    return true;
+}
+static_assert(sizes_fit<64>() && sizes_fit<128>(), "checked inside");
 static_assert(sizeof(lv_tile_run) == 16, "Tiles::get() reads 16 bytes");
 
 struct Args {
@@ -36,13 +48,13 @@ struct Args {
 };
 
 template <int D> struct Shared {
-    alignas(1024) uint8_t q[kRows * D * 2]; /* [D / 64][rows][64], 128-byte swizzle; so k and v */
-    alignas(1024) uint8_t k[kStages][kTile * D * 2];
-    alignas(1024) uint8_t v[kStages][kTile * D * 2];
+    alignas(1024) uint8_t q[kRows<D> * D * 2]; /* [D / 64][rows][64], 128-byte swizzle; so k, v */
+    alignas(1024) uint8_t k[kStages<D>][kTile<D> * D * 2];
+    alignas(1024) uint8_t v[kStages<D>][kTile<D> * D * 2];
     alignas(8) uint64_t q_full, q_empty;
-    uint64_t k_full[kStages], k_empty[kStages], v_full[kStages], v_empty[kStages];
-    uint64_t v_ragged[kStages]; /* V has landed; rows past the end are still to be zeroed */
-    uint32_t info[kStages];     /* of the tile of K in the stage */
+    uint64_t k_full[kStages<D>], k_empty[kStages<D>], v_full[kStages<D>], v_empty[kStages<D>];
+    uint64_t v_ragged[kStages<D>]; /* V has landed; rows past the end are still to be zeroed */
+    uint32_t info[kStages<D>];     /* of the tile of K in the stage */
 };
 static_assert(sizeof(Shared<128>) + 1024 <= 227 * 1024, "shared memory of an H100 SM");
 
@@ -53,14 +65,14 @@ static_assert(sizeof(Shared<128>) + 1024 <= 227 * 1024, "shared memory of an H10
 __device__ __forceinline__ uint32_t info_make(int valid, int first_row, int last_row, int counted,
                                               bool last)
 {
-    return (uint32_t)(valid - 1) | (uint32_t)first_row << 8 | (uint32_t)last_row << 16 |
-           (uint32_t)counted << 24 | (uint32_t)last << 31;
+    return (uint32_t)(valid - 1) | (uint32_t)first_row << 8 | (uint32_t)last_row << 17 |
+           (uint32_t)counted << 26 | (uint32_t)last << 31;
 }
 
 __device__ __forceinline__ int info_valid(uint32_t i) { return (int)(i & 255) + 1; }
-__device__ __forceinline__ int row_first(uint32_t i) { return (int)(i >> 8 & 255); }
-__device__ __forceinline__ int row_last(uint32_t i) { return (int)(i >> 16 & 255); }
-__device__ __forceinline__ int info_counted(uint32_t i) { return (int)(i >> 24 & 3); }
+__device__ __forceinline__ int row_first(uint32_t i) { return (int)(i >> 8 & 511); }
+__device__ __forceinline__ int row_last(uint32_t i) { return (int)(i >> 17 & 511); }
+__device__ __forceinline__ int info_counted(uint32_t i) { return (int)(i >> 26 & 3); }
 __device__ __forceinline__ bool info_last(uint32_t i) { return (int)i < 0; }
 
 /* The same value in every lane of the warp, and known to be so: descriptors and branches stay in
@@ -80,7 +92,7 @@ __device__ __forceinline__ Item item_of(const Args &a, int w)
 }
 
 /* The tiles of a block: kTile keys at a time through each group of runs. */
-struct Tiles {
+template <int D> struct Tiles {
     const lv_tile_run *run;
     lv_tile_run r; /* *run                                        */
     int left, at;  /* runs after this one; its keys already taken */
@@ -100,7 +112,7 @@ struct Tiles {
     __device__ __forceinline__ int valid() const
     {
         const int rest = r.rest - at;
-        return rest < kTile ? rest : kTile - (r.counted != 0 && rest == kTile);
+        return rest < kTile<D> ? rest : kTile<D> - (r.counted != 0 && rest == kTile<D>);
     }
     __device__ __forceinline__ bool ends_group() const { return valid() == r.rest - at; }
     __device__ __forceinline__ uint32_t info() const

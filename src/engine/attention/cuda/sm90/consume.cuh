@@ -1,13 +1,22 @@
-/* consume.cuh: the two consumer warpgroups of the attention kernel; see attn_sm90.cuh. */
+/* consume.cuh: the consumer warpgroups of the attention kernel; see attn_sm90.cuh. */
 #pragma once
 #include "softmax.cuh"
 #include "wgmma.cuh"
 
 namespace attn_sm90 {
 
+/* In both CTAs, since each loads into both. Here by every warp of the group: until all have, no
+ * barrier of the stage moves on from the phase that a warp may still have to look at (which would
+ * let it wait for ever), and the tile's word is the one that it reads. */
+__device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
+{
+    if ((tid & 31) == 0) ptx::bar_arrive(ptx::addr(bar));
+    if (tid == 0) ptx::bar_arrive_at(ptx::addr(bar), rank ^ 1);
+}
+
 /* One warpgroup, 64 rows. Tiles that all its rows attend to are pipelined: x_i = Q K_i^T and
- * O += P_{i-1} V_{i-1} are issued together, softmax_i runs under the second and under the other
- * warpgroup's products. Other tiles go one by one.
+ * O += P_{i-1} V_{i-1} are issued together; the maxima of x_i are found under the second, its
+ * weights under the other warpgroups' products. Other tiles go one by one.
  *
  * The loop's words are lambdas, not methods of a struct: that made other machine code of equal
  * length, and this is the code that was measured. */
@@ -17,61 +26,57 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
     const int total = a.n_blocks * a.heads * a.batch;
     const int c = (int)uniform(threadIdx.x >> 7) - 1; /* which warpgroup */
     const int tid = threadIdx.x & 127, lane = tid & 31, warp = tid >> 5;
-    const int wg_row = rank * kRows + c * 64; /* of the block */
+    const int wg_row = rank * kRows<D> + c * 64; /* of the block */
     const int my_row = wg_row + warp * 16 + (lane >> 2);
     const uint64_t qd = ptx::desc(ptx::addr(s.q), 16, 1024) + (uint32_t)(c * (64 * 128 >> 4));
     int ks = 0, kp = 0, vs = 0, vp = 0, turn = 0; /* stages of K and V, their barriers' parities */
-    float o[D / 2], x[kTile / 2];
-    uint32_t p[kTile / 4]; /* weights, two a word */
+    float o[D / 2], x[kTile<D> / 2];
+    uint32_t p[kTile<D> / 4]; /* weights, two a word */
     Rows r;
 
     auto take_turn = [&] { ptx::named_sync<256>(1 + c); };
-    auto pass_turn = [&] { ptx::named_arrive<256>(2 - c); };
+    auto pass_turn = [&] { ptx::named_arrive<256>(c + 1 == kGroups<D> ? 1 : 2 + c); };
     auto wait_v = [&] { ptx::bar_wait(ptx::addr(&s.v_full[vs]), vp); };
     auto next_tile = [&]() -> uint32_t {
         ptx::bar_wait(ptx::addr(&s.k_full[ks]), kp);
-        return uniform(ptx::shared_load(ptx::addr(&s.info[ks])));
-    };
-    /* In both CTAs: each loads into both. */
-    auto free_stage = [&](uint64_t *bar) {
-        if (lane == 0 && warp < kCtas) ptx::bar_arrive_at(ptx::addr(bar), warp);
+        uint32_t word = 0;
+        if (lane == 0) word = ptx::shared_load(ptx::addr(&s.info[ks]));
+        return uniform(word);
     };
     auto free_k = [&](uint32_t info) {
-        free_stage(&s.k_empty[ks]);
-        if (++ks == kStages) ks = 0, kp ^= 1;
+        free_stage(&s.k_empty[ks], tid, rank);
+        if (++ks == kStages<D>) ks = 0, kp ^= 1;
         if (info_last(info) && tid == 0) ptx::bar_arrive(ptx::addr(&s.q_empty));
     };
     auto free_v = [&] {
-        free_stage(&s.v_empty[vs]);
-        if (++vs == kStages) vs = 0, vp ^= 1;
+        free_stage(&s.v_empty[vs], tid, rank);
+        if (++vs == kStages<D>) vs = 0, vp ^= 1;
     };
     /* x = Q K^T */
     auto qk = [&] {
         const uint64_t kd =
-            ptx::desc(ptx::addr(s.k[0]), 16, 1024) + (uint32_t)(ks * (kTile * D * 2 >> 4));
+            ptx::desc(ptx::addr(s.k[0]), 16, 1024) + (uint32_t)(ks * (kTile<D> * D * 2 >> 4));
         ptx::wgmma_fence();
 #pragma unroll
         for (int d = 0; d < D / 16; d++)
-            wgmma_qk(T(), x, qd + ((d >> 2) * kRows * 128 + (d & 3) * 32 >> 4),
-                     kd + ((d >> 2) * kTile * 128 + (d & 3) * 32 >> 4), d != 0);
+            wgmma_qk(T(), x, qd + ((d >> 2) * kRows<D> * 128 + (d & 3) * 32 >> 4),
+                     kd + ((d >> 2) * kTile<D> * 128 + (d & 3) * 32 >> 4), d != 0);
         ptx::wgmma_commit();
     };
     /* o += P V */
     auto pv = [&] {
-        const uint64_t vd = ptx::desc(ptx::addr(s.v[0]), kTile * 128, 1024) +
-                            (uint32_t)(vs * (kTile * D * 2 >> 4));
+        const uint64_t vd = ptx::desc(ptx::addr(s.v[0]), kTile<D> * 128, 1024) +
+                            (uint32_t)(vs * (kTile<D> * D * 2 >> 4));
         ptx::wgmma_fence();
 #pragma unroll
-        for (int j = 0; j < kTile / 16; j++) wgmma_pv(T(), o, p + 4 * j, vd + (j * 2048 >> 4));
+        for (int j = 0; j < kTile<D> / 16; j++) wgmma_pv(T(), o, p + 4 * j, vd + (j * 2048 >> 4));
         ptx::wgmma_commit();
     };
     auto to_p = [&] {
 #pragma unroll
-        for (int i = 0; i < kTile / 4; i++) p[i] = pack<T>(x[2 * i], x[2 * i + 1]);
+        for (int i = 0; i < kTile<D> / 4; i++) p[i] = pack<T>(x[2 * i], x[2 * i + 1]);
     };
-    auto whole = [&](uint32_t i) {
-        return row_first(i) <= wg_row && row_last(i) >= wg_row + 63;
-    };
+    auto whole = [&](uint32_t i) { return row_first(i) <= wg_row && row_last(i) >= wg_row + 63; };
 
     if (c == 0) ptx::named_arrive<256>(1); /* the first turn is warpgroup 0's */
     for (int w = first; w < total; w += step, turn ^= 1) {
@@ -97,8 +102,9 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
                 if (touched) {
                     const bool in0 = my_row >= row_first(info) && my_row <= row_last(info);
                     const bool in1 = my_row + 8 >= row_first(info) && my_row + 8 <= row_last(info);
-                    cut(a, x, info, in0 ? info_valid(info) : 0, in1 ? info_valid(info) : 0);
-                    softmax<true>(x, r, a.scale_log2);
+                    cut<D>(a, x, info, in0 ? info_valid(info) : 0, in1 ? info_valid(info) : 0);
+                    raise<D, true>(x, r, a.scale_log2);
+                    weigh<D, true>(x, r, a.scale_log2);
                     to_p();
                     rescale(o, r);
                     volatile float kept[D / 2]; /* a row outside keeps O, whatever V holds */
@@ -122,8 +128,9 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
             ptx::wgmma_wait<0>();
             ptx::pin(x);
             free_k(info);
-            if (info_valid(info) < kTile) cut(a, x, info, info_valid(info), info_valid(info));
-            softmax<false>(x, r, a.scale_log2);
+            if (info_valid(info) < kTile<D>) cut<D>(a, x, info, info_valid(info), info_valid(info));
+            raise<D, false>(x, r, a.scale_log2);
+            weigh<D, false>(x, r, a.scale_log2);
             to_p();
             rescale(o, r);
             bool done = info_last(info);
@@ -138,12 +145,14 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
                 ptx::wgmma_wait<1>();
                 ptx::pin(x);
                 free_k(info);
-                if (info_valid(info) < kTile) cut(a, x, info, info_valid(info), info_valid(info));
-                softmax<false>(x, r, a.scale_log2);
+                if (info_valid(info) < kTile<D>)
+                    cut<D>(a, x, info, info_valid(info), info_valid(info));
+                raise<D, false>(x, r, a.scale_log2);
                 wait_v(); /* has passed: a branch, over which ptxas moves nothing (trap 2) */
                 ptx::wgmma_wait<0>();
                 ptx::pin(o);
                 free_v();
+                weigh<D, false>(x, r, a.scale_log2);
                 to_p();
                 rescale(o, r);
                 done = info_last(info);

@@ -10,7 +10,7 @@ namespace attn_sm90 {
  * past the end of a run. */
 template <int D>
 __device__ __forceinline__ void load_tile(uint32_t stage, const CUtensorMap (*maps)[kBoxes],
-                                          const Tiles &t, int head, int batch, uint32_t bar,
+                                          const Tiles<D> &t, int head, int batch, uint32_t bar,
                                           int rank)
 {
     const int valid = t.valid();
@@ -20,17 +20,17 @@ __device__ __forceinline__ void load_tile(uint32_t stage, const CUtensorMap (*ma
     while (x < valid) {
         while (skip >= r.count) {
             skip -= r.count;
-            r = Tiles::get(++run);
+            r = Tiles<D>::get(++run);
         }
-        const int share = x >= kPart ? 1 : 0;
-        const int n = min(min((share + 1) * kPart, valid) - x, r.count - skip);
-        const int m = n == kPart ? kPart : 1 << (31 - __clz(n));
-        const CUtensorMap *map = &maps[r.source][n == kPart ? 0 : __clz(n) - 24];
+        const int share = x >= kPart<D> ? 1 : 0;
+        const int n = min(min((share + 1) * kPart<D>, valid) - x, r.count - skip);
+        const int m = n == kPart<D> ? kPart<D> : 1 << (31 - __clz(n));
+        const CUtensorMap *map = &maps[r.source][n == kPart<D> ? 0 : __clz(n) - 24];
         if (share == rank) {
             for (int y = 0;; y = n - m) {
 #pragma unroll
                 for (int c = 0; c < D / 64; c++)
-                    ptx::tma_load_multicast(stage + (c * kTile + x + y) * 128, map, c * 64,
+                    ptx::tma_load_multicast(stage + (c * kTile<D> + x + y) * 128, map, c * 64,
                                             r.start + skip + y, head, batch, bar,
                                             (uint16_t)((1 << kCtas) - 1));
                 if (y == n - m) break;
@@ -52,22 +52,22 @@ __device__ __forceinline__ void load_qk(const Args &a, Shared<D> &s, int rank, i
     for (int w = first; w < total; w += step, turn ^= 1) {
         const Item it = item_of(a, w);
         const lv_tile_block b = a.blocks[it.block];
-        Tiles t(a, b);
+        Tiles<D> t(a, b);
         bool start = true;
         do {
             ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
             ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
             load_tile<D>(ptx::addr(s.k[ks]), a.k, t, it.head / a.group, it.batch,
                          ptx::addr(&s.k_full[ks]), rank);
-            if (++ks == kStages) ks = 0, kp ^= 1;
+            if (++ks == kStages<D>) ks = 0, kp ^= 1;
             if (start) {
                 const uint32_t bar = ptx::addr(&s.q_full);
                 ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
-                ptx::bar_arrive_expect(bar, kRows * D * 2);
+                ptx::bar_arrive_expect(bar, kRows<D> * D * 2);
 #pragma unroll
                 for (int c = 0; c < D / 64; c++)
-                    ptx::tma_load(ptx::addr(s.q) + c * kRows * 128, &a.q, c * 64,
-                                  b.row + rank * kRows, it.head, it.batch, bar);
+                    ptx::tma_load(ptx::addr(s.q) + c * kRows<D> * 128, &a.q, c * 64,
+                                  b.row + rank * kRows<D>, it.head, it.batch, bar);
                 start = false;
             }
         } while (t.next());
@@ -82,12 +82,12 @@ __device__ __forceinline__ void load_v(const Args &a, Shared<D> &s, int rank, in
     int vs = 0, vp = 0;
     for (int w = first; w < total; w += step) {
         const Item it = item_of(a, w);
-        Tiles t(a, a.blocks[it.block]);
+        Tiles<D> t(a, a.blocks[it.block]);
         do {
-            const uint32_t bar = ptx::addr(t.valid() < kTile ? &s.v_ragged[vs] : &s.v_full[vs]);
+            const uint32_t bar = ptx::addr(t.valid() < kTile<D> ? &s.v_ragged[vs] : &s.v_full[vs]);
             ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
             load_tile<D>(ptx::addr(s.v[vs]), a.v, t, it.head / a.group, it.batch, bar, rank);
-            if (++vs == kStages) vs = 0, vp ^= 1;
+            if (++vs == kStages<D>) vs = 0, vp ^= 1;
         } while (t.next());
     }
 }
@@ -100,21 +100,21 @@ __device__ __forceinline__ void sweep_v(const Args &a, Shared<D> &s, int first, 
     int vs = 0;
     uint32_t parity = 0; /* a bit a stage */
     for (int w = first; w < total; w += step) {
-        Tiles t(a, a.blocks[item_of(a, w).block]);
+        Tiles<D> t(a, a.blocks[item_of(a, w).block]);
         do {
             const int n = t.valid();
-            if (n < kTile) {
+            if (n < kTile<D>) {
                 ptx::bar_wait(ptx::addr(&s.v_ragged[vs]), parity >> vs & 1);
                 parity ^= 1u << vs;
 #pragma unroll
                 for (int c = 0; c < D / 64; c++)
-                    for (int x = n * 128 + lane * 16; x < kTile * 128; x += 32 * 16)
-                        ptx::shared_zero16(ptx::addr(&s.v[vs][c * kTile * 128 + x]));
+                    for (int x = n * 128 + lane * 16; x < kTile<D> * 128; x += 32 * 16)
+                        ptx::shared_zero16(ptx::addr(&s.v[vs][c * kTile<D> * 128 + x]));
                 ptx::fence_async();
                 __syncwarp();
                 if (lane == 0) ptx::bar_arrive(ptx::addr(&s.v_full[vs]));
             }
-            if (++vs == kStages) vs = 0;
+            if (++vs == kStages<D>) vs = 0;
         } while (t.next());
     }
 }

@@ -35,18 +35,19 @@ struct Rows {
 
 /* Of a tile that is not full or not for all rows: row r keeps its first n0 keys, row r + 8 its
  * first n1; the tile's last one may count several times. */
-__device__ __forceinline__ void cut(const Args &a, float (&x)[kTile / 2], uint32_t info, int n0,
+template <int D>
+__device__ __forceinline__ void cut(const Args &a, float (&x)[kTile<D> / 2], uint32_t info, int n0,
                                     int n1)
 {
     if (info_counted(info)) {
         const float more = a.count_score[info_counted(info) - 1];
 #pragma unroll
-        for (int i = 0; i < kTile / 2; i++)
+        for (int i = 0; i < kTile<D> / 2; i++)
             if (i / 4 * 8 + (int)(threadIdx.x & 3) * 2 + (i & 1) == info_valid(info) - 1)
                 x[i] += more;
     }
 #pragma unroll
-    for (int j = 0; j < kTile / 8; j++)
+    for (int j = 0; j < kTile<D> / 8; j++)
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             const int col = j * 8 + (int)(threadIdx.x & 3) * 2 + e;
@@ -55,13 +56,20 @@ __device__ __forceinline__ void cut(const Args &a, float (&x)[kTile / 2], uint32
         }
 }
 
-/* Scores to weights in place. kEmpty: a row may have seen no key yet; its maximum may be -inf. */
-template <bool kEmpty>
-__device__ __forceinline__ void softmax(float (&x)[kTile / 2], Rows &r, float scale)
+/* What a row's scores are taken from, its maximum. kEmpty: it may have seen no key yet, the maximum
+ * be -inf. */
+template <bool kEmpty> __device__ __forceinline__ float base(float m)
+{
+    return kEmpty && m == -INFINITY ? 0.f : m;
+}
+
+/* The maxima with these scores, and what that makes of the sums so far. */
+template <int D, bool kEmpty>
+__device__ __forceinline__ void raise(const float (&x)[kTile<D> / 2], Rows &r, float scale)
 {
     float y0 = x[0], y1 = x[2], z0 = x[1], z1 = x[3];
 #pragma unroll
-    for (int j = 0; j < kTile / 8; j++) {
+    for (int j = 0; j < kTile<D> / 8; j++) {
         y0 = fmaxf(y0, x[j * 4]);
         z0 = fmaxf(z0, x[j * 4 + 1]);
         y1 = fmaxf(y1, x[j * 4 + 2]);
@@ -75,16 +83,21 @@ __device__ __forceinline__ void softmax(float (&x)[kTile / 2], Rows &r, float sc
     y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 2));
     y0 = fmaxf(r.m0, y0 * scale);
     y1 = fmaxf(r.m1, y1 * scale);
-    const float n0 = kEmpty && y0 == -INFINITY ? 0.f : y0;
-    const float n1 = kEmpty && y1 == -INFINITY ? 0.f : y1;
-    r.a0 = ptx::exp2_approx(r.m0 - n0); /* exactly 1 where the maximum stays */
-    r.a1 = ptx::exp2_approx(r.m1 - n1);
+    r.a0 = ptx::exp2_approx(r.m0 - base<kEmpty>(y0)); /* exactly 1 where the maximum stays */
+    r.a1 = ptx::exp2_approx(r.m1 - base<kEmpty>(y1));
     r.m0 = y0;
     r.m1 = y1;
+}
+
+/* Scores to weights in place, and their sums. */
+template <int D, bool kEmpty>
+__device__ __forceinline__ void weigh(float (&x)[kTile<D> / 2], Rows &r, float scale)
+{
+    const float n0 = base<kEmpty>(r.m0), n1 = base<kEmpty>(r.m1);
     r.l0 *= r.a0;
     r.l1 *= r.a1;
 #pragma unroll
-    for (int j = 0; j < kTile / 8; j++) {
+    for (int j = 0; j < kTile<D> / 8; j++) {
         x[j * 4] = ptx::exp2_approx(fmaf(x[j * 4], scale, -n0));
         x[j * 4 + 1] = ptx::exp2_approx(fmaf(x[j * 4 + 1], scale, -n0));
         x[j * 4 + 2] = ptx::exp2_approx(fmaf(x[j * 4 + 2], scale, -n1));

@@ -1,6 +1,6 @@
 /* wgmma.cuh: the tensor cores' asynchronous products, as one warpgroup (128 threads) issues them.
  *
- *     wgmma_qk(T(), d, a, b, acc)  d [64 x 192] (+)= A [64 x 16] B [192 x 16]^T, both in shared
+ *     wgmma_qk(T(), d, a, b, acc)  d [64 x N] (+)= A [64 x 16] B [192 x 16]^T, both in shared
  *                                  memory, both with 16 elements side by side; adds where acc
  *     wgmma_pv(T(), d, p, b)       d [64 x D] += P [64 x 16] B [16 x D], P in registers, B in
  *                                  shared memory with D side by side
@@ -64,7 +64,17 @@ template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
         "+f"(d[i + 6]), "+f"(d[i + 7])
 #define SUMS_32(d, i) SUMS_8(d, i), SUMS_8(d, i + 8), SUMS_8(d, i + 16), SUMS_8(d, i + 24)
 
-#define WGMMA_QK(type, name)                                                                       \
+#define WGMMA_QK_128(type, name)                                                                   \
+    __device__ __forceinline__ void wgmma_qk(type, float(&d)[64], uint64_t a, uint64_t b, int acc) \
+    {                                                                                              \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"                                    \
+                     "wgmma.mma_async.sync.aligned.m64n128k16.f32." name "." name " {" REGS_64     \
+                     "}, %64, %65, p, 1, 1, 0, 0; }\n"                                             \
+                     : SUMS_32(d, 0), SUMS_32(d, 32)                                               \
+                     : "l"(a), "l"(b), "r"(acc));                                                  \
+    }
+
+#define WGMMA_QK_192(type, name)                                                                   \
     __device__ __forceinline__ void wgmma_qk(type, float(&d)[96], uint64_t a, uint64_t b, int acc) \
     {                                                                                              \
         asm volatile("{ .reg .pred p; setp.ne.b32 p, %98, 0;\n"                                    \
@@ -92,14 +102,17 @@ template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
                      : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));                        \
     }
 
-WGMMA_QK(__nv_bfloat16, "bf16")
-WGMMA_QK(__half, "f16")
+WGMMA_QK_128(__nv_bfloat16, "bf16")
+WGMMA_QK_128(__half, "f16")
+WGMMA_QK_192(__nv_bfloat16, "bf16")
+WGMMA_QK_192(__half, "f16")
 WGMMA_PV_64(__nv_bfloat16, "bf16")
 WGMMA_PV_64(__half, "f16")
 WGMMA_PV_128(__nv_bfloat16, "bf16")
 WGMMA_PV_128(__half, "f16")
 
-#undef WGMMA_QK
+#undef WGMMA_QK_128
+#undef WGMMA_QK_192
 #undef WGMMA_PV_64
 #undef WGMMA_PV_128
 #undef SUMS_32

@@ -1,0 +1,16 @@
+#!/bin/sh
+# The attention kernels under compute-sanitizer: a few problems of all head sizes and types with each
+# of its tools. Exits with 77, skipped, where the tool or a GPU is missing.
+#     cuda_tools.sh TEST_ATTENTION_CUDA [TESTS]
+test=$1 tests=${2:-shared*}
+command -v compute-sanitizer > /dev/null || { echo "skipped: no compute-sanitizer"; exit 77; }
+"$test" nothing > /dev/null 2>&1
+[ $? -ne 77 ] || { echo "skipped: device cuda can't be used"; exit 77; }
+bad=0
+for tool in memcheck racecheck initcheck synccheck; do
+    log=$(timeout 300 compute-sanitizer --tool $tool --error-exitcode 9 "$test" "$tests" 2>&1)
+    status=$?
+    echo "$tool: exit $status, $(echo "$log" | grep -E 'SUMMARY' | tail -1)"
+    [ $status -eq 0 ] || { echo "$log" | grep -E '^=====' | head -20; bad=1; }
+done
+exit $bad
