@@ -143,9 +143,9 @@ static float time_of(trial *t, lv_cuda *gpu, problem *d, const cublasLtMatmulAlg
     float best = INFINITY;
     for (int i = 0; i <= runs; i++) {
         float ms = INFINITY;
-        cudaEventRecord(t->begin, gpu->stream);
+        if (cudaEventRecord(t->begin, gpu->stream) != cudaSuccess) return INFINITY;
         if (run(gpu, d, how, t->out, t->x, t->w)) return INFINITY;
-        cudaEventRecord(t->end, gpu->stream);
+        if (cudaEventRecord(t->end, gpu->stream) != cudaSuccess) return INFINITY;
         if (cudaEventSynchronize(t->end) != cudaSuccess) return INFINITY;
         if (cudaEventElapsedTime(&ms, t->begin, t->end) != cudaSuccess) return INFINITY;
         if (i > 0 && ms < best) best = ms; /* the first loads the code */
