@@ -250,8 +250,9 @@ typedef struct lvsa_source {
 } lvsa_source;
 
 /* What a device's kernel wants to know of a call's runs, in the device's memory: which keys each
- * block of query rows walks. They depend on the number of queries and on each source's rows and
- * runs, and on nothing else: made once a pattern, they serve every layer, head count and data type.
+ * block of query rows walks. They depend on the number of queries, on the head size, on each
+ * source's rows and runs, and on whether its last row counts more than once: made once a pattern,
+ * they serve every layer, head count and data type.
  * A denoising loop makes them for all rotations beforehand; a step then only picks a pointer. */
 typedef struct lvsa_tiles lvsa_tiles;
 
