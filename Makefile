@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 DEPS   ?= 1
 
-.PHONY: all test test-asan fuzz demo bench install clean help deps
+.PHONY: all test test-asan fuzz demo bench quality install clean help deps
 
 all: build/configured
 	@cmake --build --preset release -j $(JOBS)
@@ -35,6 +35,15 @@ demo: all
 bench: all
 	@bench/run.sh
 
+# What the tiny model's videos show of their captions, at and beyond its length: docs/QUALITY.md. Wants the
+# packages of models/training/requirements.txt and a GPU; QUICK=1 does two captions, on a CPU.
+PYTHON ?= python3
+quality: all
+	@$(PYTHON) models/training/evaluate.py --model models/tiny-wan --lvsa build/lvsa --out out/quality \
+	    $(if $(QUICK),--captions 2 --frames 81 161)
+	@$(PYTHON) models/training/quality.py --results out/quality/results.json \
+	    --docs $(if $(QUICK),out/quality,docs)
+
 install: all
 	@cmake --install build --prefix $(PREFIX)
 
@@ -59,6 +68,7 @@ help:
 	@echo "make demo       draw a long video's pattern to out/mask.svg, and measure it"
 	@echo "make fuzz       fuzz every parser (SECONDS=60 each)"
 	@echo "make bench      measure this machine; see docs/SPEED.md"
+	@echo "make quality    score the tiny model's videos, to docs/QUALITY.md (QUICK=1 on a CPU)"
 	@echo "make install    headers, libraries and the program to PREFIX=$(PREFIX)"
 	@echo "make clean      remove what was built"
 	@echo "DEPS=0 leaves the machine's packages alone."

@@ -86,15 +86,15 @@ def held_out(scene):
 
 def draw_scene(rng, wanted_held_out, two=0.2):
     """A random scene from `rng` (random.Random), with two objects in a share `two` of cases, from the
-    combinations kept back (True) or from the others (False)."""
+    combinations kept back (True: at least one object's is) or from the others (False)."""
+    count = 2 if rng.random() < two else 1
     while True:
-        colours = rng.sample(list(COLOURS), 2 if rng.random() < two else 1)
         scene = {
             "background": rng.choice(list(BACKGROUNDS)),
             "objects": [
                 {"size": rng.choice([None, *SIZES]), "colour": colour, "shape": rng.choice(SHAPES),
                  "motion": rng.choice(list(MOTIONS))}
-                for colour in colours
+                for colour in rng.sample(list(COLOURS), count)
             ],
         }
         if held_out(scene) == wanted_held_out:

@@ -117,19 +117,27 @@ def draw_captions(count, seed=2024):
     return [captions.write(captions.draw_scene(rng, True), i % len(captions.TEMPLATES)) for i in range(count)]
 
 
+def by_quarter(reports, attribute):
+    """Mean over reports, [4]; None where there is no report."""
+    return [float(np.mean([r["quarters"][q][attribute] for r in reports])) for q in range(4)] if reports else None
+
+
 def summary(reports):
-    """Means of the reports by quarter, and what was wrong by what was asked for."""
-    row = {a: [float(np.mean([r["quarters"][q][a] for r in reports])) for q in range(4)]
-           for a in (*ATTRIBUTES, "speed")}
+    """Means of the reports by quarter, those of captions with one object and with two, and how many videos
+    were wrong (in quarters of them) of those that asked for a thing."""
+    objects = [captions.read(r["caption"])["objects"] for r in reports]
+    row = {a: by_quarter(reports, a) for a in (*ATTRIBUTES, "speed")}
+    for name, count in (("one", 1), ("two", 2)):
+        some = [r for r, o in zip(reports, objects) if len(o) == count]
+        row[f"{name}_object"] = {a: by_quarter(some, a) for a in ("colour", "shape", "motion")}
     row.update({a: float(np.mean([r[a] for r in reports])) for a in ("freeze", "loop")})
-    for a, key in (("motion", "motion"), ("shape", "shape"), ("colour", "colour")):
+    for attribute in ("colour", "shape", "motion"):
         wrong, asked = collections.Counter(), collections.Counter()
-        for r in reports:
-            objects = captions.read(r["caption"])["objects"]
-            name = objects[0][key] if len(objects) == 1 else "two objects"
-            asked[name] += 1
-            wrong[name] += 1 - np.mean([q[a] for q in r["quarters"]])
-        row[f"{a}_wrong"] = {k: f"{wrong[k]:.1f}/{asked[k]}" for k in asked if wrong[k] > 0}
+        for r, o in zip(reports, objects):
+            if len(o) == 1:
+                asked[o[0][attribute]] += 1
+                wrong[o[0][attribute]] += 1 - np.mean([q[attribute] for q in r["quarters"]])
+        row[f"{attribute}_wrong"] = {k: f"{wrong[k]:.1f} of {asked[k]}" for k in sorted(asked) if wrong[k] > 0}
     return row
 
 
@@ -138,6 +146,8 @@ def run_cell(checkpoint, pool, plans, prompts, frames, method, at_once, **option
     plan, rotate, riflex = METHODS[method]
     pattern = None if plan is None else sample.Pattern(plans.get(frames, plan, rotate), checkpoint.device)
     seconds, futures, first = 0.0, [], []
+    if checkpoint.device == "cuda":    # compiles for this length before the time is taken
+        checkpoint.latents(prompts[:at_once], frames, 0, pattern=pattern, riflex=riflex, **{**options, "steps": 1})
     for i in range(0, len(prompts), at_once):
         some = prompts[i : i + at_once]
         begin = time.time()
@@ -166,6 +176,8 @@ def main():
     parser.add_argument("--sweep", action="store_true", help="other guidance and shifts at the model's length, too")
     parser.add_argument("--seconds", type=float, default=1e9, help="start nothing new after so long")
     args = parser.parse_args()
+    if not (args.model / "model_index.json").exists():
+        parser.error(f"{args.model}: no checkpoint; the model's files are wanted there")
     begin = time.time()
     args.out.mkdir(parents=True, exist_ok=True)
     pool = concurrent.futures.ProcessPoolExecutor(max(1, min(14, os.cpu_count() - 2)), multiprocessing.get_context("fork"))

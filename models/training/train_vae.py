@@ -23,8 +23,9 @@ import clips
 import vae as wan_vae
 from common import Average, channels_last, rate, rounded, save_sheet, step_if_finite
 
-KL = 1e-4            # keeps the latents' deviation near 1
-LEAST_LOGVAR = -6.0  # a decoder that has seen noise of 0.05 forgives the transformer's small errors
+KL = 1e-4            # on the mean of the latents: weak, their deviation is measured and divided by
+LEAST_LOGVAR = -6.0  # of the encoder's own noise
+NOISE = 0.15         # added besides, of each channel's deviation: what the transformer may be off by
 RATE = 8e-4
 OBJECTS = 6
 
@@ -145,8 +146,9 @@ def main():
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             mean, logvar = model.encode(video)
             logvar = logvar.float().clamp(LEAST_LOGVAR, 4)
-            z = mean.float() + (0.5 * logvar).exp() * torch.randn_like(mean, dtype=torch.float32)
-            out = model.decode(z)
+            spread = mean.detach().float().std((0, 2, 3, 4), keepdim=True)
+            noise = ((0.5 * logvar).exp().square() + (NOISE * spread).square()).sqrt()
+            out = model.decode(mean.float() + noise * torch.randn_like(mean, dtype=torch.float32))
         loss, kl = loss_of(video, out.float(), mean.float(), logvar)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
