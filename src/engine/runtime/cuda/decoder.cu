@@ -173,8 +173,8 @@ const char *lv_cuda_attention_picture(lv_cuda *gpu, lv_tensor out, lv_tensor q, 
 /* By the processor's own reciprocal: an exact quotient costs as much as the memory does. */
 __device__ static inline float quick_silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 
-/* kLanes lanes a point, kVectors vectors of 8 channels a lane; kAtOnce points of a lane are on their
- * way at a time. */
+/* kLanes lanes a point, kVectors vectors of 8 channels a lane; kAtOnce points of a lane are on
+ * their way at a time. */
 template <int kLanes, int kVectors, int kAtOnce>
 __global__ static void __launch_bounds__(kThreads)
     channel_norm(__nv_bfloat16 *out, const __nv_bfloat16 *x, const float *weight, int64_t points,
