@@ -117,8 +117,8 @@ static lvsa_status wait(lv_device *device, bool aside, int slot)
 {
     lv_cuda_device *d = (lv_cuda_device *)device;
     LV_TRY(open_aside(d));
-    return lv_cuda_check(
-        d->cuda->wait(aside ? d->aside : d->gpu, aside ? d->gpu : d->aside, slot), "waiting");
+    return lv_cuda_check(d->cuda->wait(aside ? d->aside : d->gpu, aside ? d->gpu : d->aside, slot),
+                         "waiting");
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
