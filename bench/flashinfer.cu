@@ -86,7 +86,7 @@ static bool make_problem(Problem *b, char **argv)
     return true;
 }
 
-/* FlashInfer's own plan of the work, and where its kernel finds it; true where all heads share it. */
+/* FlashInfer's own plan of the work, and where its kernel finds it; true: all heads share it. */
 static bool plan_work(Params *p, const Problem &b)
 {
     const size_t bytes = 128 << 20;

@@ -31,7 +31,7 @@
  *           506 to 517; there the number of instructions a weight binds.
  * Lost      tiles of 128, 144, 160 and 176 keys; one wait for both products; PV before QK; row sums
  *           as a second pass; boxes of 8 and 1 keys at the ends of runs; no rescale skip; no turns
- *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys); a share of
+ *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys); some of
  *           the exponentials by polynomials. D = 64: two warpgroups; tiles of 96 and 112 keys; Q in
  *           registers. The ladder is in docs/SPEED.md, the design in docs/KERNEL.md.
  *
