@@ -6,6 +6,7 @@
 static lvsa_status decode_only(lv_work *w)
 {
     LV_TRY(lv_work_check(w));
+    if (!lv_work_is_first(w)) return LVSA_OK;
     LV_TRY(lv_work_load_latents(w));
     return lv_work_decode(w); /* latents -> frames [F, H, W, 3] */
 }
@@ -15,6 +16,7 @@ static lvsa_status generate(lv_work *w)
     LV_TRY(lv_work_check(w));
     LV_TRY(lv_work_find_sizes(w));  /* pixels -> T, P                              */
     LV_TRY(lv_work_choose_plan(w)); /* which frames attend to which                */
+    LV_TRY(lv_work_share(w));       /* and which of them are this rank's           */
     if (w->job->state) {
         LV_TRY(lv_work_take_texts(w));
     } else {
@@ -27,12 +29,18 @@ static lvsa_status generate(lv_work *w)
     LV_TRY(lv_work_set_texts(w));    /* embedding -> keys and values of every block */
     LV_TRY(lv_work_make_latents(w)); /* seed or state -> latents [C, T, Y, X]       */
     LV_TRY(lv_work_denoise(w));      /* N times: latents -> velocity -> latents     */
+    if (!lv_work_is_first(w)) return LVSA_OK;
     return lv_work_decode(w);        /* latents -> frames [F, H, W, 3]              */
 }
 
 lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job)
 {
     lv_work w = {.p = pipeline, .job = job};
+    lvsa_job muted;
+    if (job->size == sizeof *job && !lv_work_is_first(&w)) {
+        muted = lv_work_mute(job);
+        w.job = &muted;
+    }
     const bool done = job->size == sizeof *job && job->state && lv_state_is_done(job->state);
     lvsa_status s = done ? decode_only(&w) : generate(&w);
     lv_work_release(&w);

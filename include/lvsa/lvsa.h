@@ -82,6 +82,25 @@ LVSA_API lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *direc
  *     lvsa_pipeline_close(&p);
  */
 
+/* The processes that a launcher like mpirun has started with this one, its ranks 0 .. size - 1, to
+ * make videos together. Each opens a pipeline of the same options and generates the same job; the
+ * callbacks of rank 0 alone are called, and only it decodes. The video is that of one process, but
+ * for rounding. A rank whose call fails or is cancelled calls lvsa_ranks_abort(), or the others
+ * would wait for it.
+ *     mpirun -n 4 program        by MPI, whose module is loaded for it; on the CPU */
+typedef struct lvsa_ranks lvsa_ranks;
+
+/* Without a launcher this process is the only one. Once in a process. Fails with
+ * LVSA_ERR_UNSUPPORTED (no module, or not the launcher's MPI), LVSA_ERR_ARGUMENT, LVSA_ERR_DEVICE
+ * or LVSA_ERR_MEMORY; *out is then NULL. */
+LVSA_API lvsa_status lvsa_ranks_open(lvsa_ranks **out);
+/* When all pipelines are closed; waits for the other ranks. Takes NULL and a pointer to NULL. */
+LVSA_API void lvsa_ranks_close(lvsa_ranks **ranks);
+LVSA_API int lvsa_ranks_get_rank(const lvsa_ranks *ranks);
+LVSA_API int lvsa_ranks_get_size(const lvsa_ranks *ranks);
+/* Ends all of them at once, with this exit code; returns where there is only one. */
+LVSA_API void lvsa_ranks_abort(lvsa_ranks *ranks, int code);
+
 /* A checkpoint and the device it runs on. One pipeline, one thread at a time; two may run at
  * once. */
 typedef struct lvsa_pipeline lvsa_pipeline;
@@ -95,9 +114,11 @@ typedef struct lvsa_pipeline_options {
     int offload;        /* 1: the transformer's blocks stay in the host's memory and come to the
                            GPU one after the other; slower where it waits for them, and it needs
                            two blocks' memory instead of all. The CPU takes no notice             */
+    lvsa_ranks *ranks;  /* to make videos with; NULL: alone. Borrowed until it is closed          */
 } lvsa_pipeline_options;
 
-#define LVSA_PIPELINE_OPTIONS_INIT {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0}
+#define LVSA_PIPELINE_OPTIONS_INIT                                                                 \
+    {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, NULL}
 
 /* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
  * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be

@@ -13,7 +13,8 @@ void lv_work_find_latents(lv_work *w)
     w->shape[0] = w->p->model->channels;
     w->shape[2] = w->height / w->p->vae->spatial;
     w->shape[3] = w->width / w->p->vae->spatial;
-    w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
+    w->count = w->own_count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
+    memcpy(w->own, w->shape, sizeof w->own);
 }
 
 lvsa_status lv_work_make_latents(lv_work *w)
@@ -24,6 +25,7 @@ lvsa_status lv_work_make_latents(lv_work *w)
     w->away = lv_zalloc_array(w->count, sizeof *w->away);
     if (!w->latents || !w->velocity || !w->away)
         return lv_fail(LVSA_ERR_MEMORY, "%zu latents don't fit in memory three times", w->count);
+    LV_TRY(lv_work_make_parts(w));
     if (w->job->state) return lv_work_take_latents(w);
     if (w->job->noise) {
         memcpy(w->latents, w->job->noise, w->count * sizeof *w->latents);
@@ -40,9 +42,13 @@ static lvsa_status predict(lv_work *w, float *velocity, const lv_step *step)
 {
     lv_model *m = w->p->model;
     lv_device *device = w->p->device;
-    const size_t bytes = w->count * sizeof(float);
+    const size_t bytes = w->own_count * sizeof(float);
     LV_TRY(m->class->forward(m, &w->exec, w->v, w->z, step));
     if (w->exec.arena.measuring) return LVSA_OK;
+    if (w->halo) {
+        LV_TRY(device->download(device, w->part, w->v.data, bytes));
+        return lv_work_gather(w, velocity);
+    }
     if (device->fetch) return device->fetch(device, step->text, w->v.data, bytes);
     return device->download(device, velocity, w->v.data, bytes);
 }
@@ -90,37 +96,51 @@ static lvsa_status find_velocity(lv_work *w, lv_step *step)
 /* The passes' scratch from its start: the latents and what becomes of them, then a pass's own. */
 static lvsa_status take_latents(lv_work *w)
 {
-    LV_TRY(lv_take(&w->z, &w->exec, LVSA_F32, 4, w->shape));
-    return lv_take(&w->v, &w->exec, LVSA_F32, 4, w->shape);
+    LV_TRY(lv_take(&w->z, &w->exec, LVSA_F32, 4, w->own));
+    return lv_take(&w->v, &w->exec, LVSA_F32, 4, w->own);
 }
 
 lvsa_status lv_work_measure_passes(lv_work *w)
 {
     lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
                     .backend = w->job->backend,
-                    .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL};
+                    .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL,
+                    .halo = w->halo};
     w->exec = lv_exec_measure(w->p->device);
     LV_TRY(take_latents(w));
     for (; step.text < w->texts; step.text++) LV_TRY(predict(w, NULL, &step));
     return LVSA_OK;
 }
 
-/* A GPU's tiles depend on where the keyframes are, and are made while memory is measured: one pass
- * for every place, so that no step has to wait for some. */
+/* To where step i wants the keyframes. */
+static lvsa_status move_keyframes(lv_work *w, int i)
+{
+    LV_TRY(lvsa_plan_set_step(w->plan, i));
+    return w->halo ? lv_halo_update(w->halo) : LVSA_OK;
+}
+
+/* A GPU's tiles depend on where the keyframes are, and are made while memory is measured; and what
+ * a rank receives takes more memory in some places than in others. So one pass is measured for
+ * every place, and no step has to wait for tiles or lacks memory. */
 static lvsa_status measure_rotations(lv_work *w)
 {
     lvsa_plan_info info = {.size = sizeof info};
-    if (!w->plan || w->job->hold_keyframes || !w->p->device->find_tiles) return LVSA_OK;
+    if (!w->plan || w->job->hold_keyframes || !(w->p->device->find_tiles || w->halo))
+        return LVSA_OK;
+    size_t peak = w->exec.arena.peak;
     LV_TRY(lvsa_plan_get_info(&info, w->plan));
     for (int i = 1; i < info.keyframe_interval && i < w->job->steps; i++) {
-        LV_TRY(lvsa_plan_set_step(w->plan, i));
+        LV_TRY(move_keyframes(w, i));
         LV_TRY(lv_work_measure_passes(w));
+        if (w->exec.arena.peak > peak) peak = w->exec.arena.peak;
     }
-    return lvsa_plan_set_step(w->plan, 0);
+    w->exec.arena.peak = peak;
+    return LVSA_OK;
 }
 
 static lvsa_status prepare_passes(lv_work *w)
 {
+    if (w->plan && !w->job->hold_keyframes) LV_TRY(move_keyframes(w, 0));
     LV_TRY(lv_work_measure_passes(w));
     LV_TRY(measure_rotations(w));
     LV_TRY(lv_exec_begin(&w->exec));
@@ -131,14 +151,17 @@ static lvsa_status prepare_passes(lv_work *w)
 static lvsa_status denoise_step(lv_work *w, int i)
 {
     const lvsa_job *job = w->job;
-    lv_step step = {.timestep = lv_schedule_get_timesteps(w->schedule)[i], .backend = job->backend};
+    lv_step step = {.timestep = lv_schedule_get_timesteps(w->schedule)[i],
+                    .backend = job->backend,
+                    .halo = w->halo};
     if (w->riflex.pair >= 0) step.riflex = &w->riflex;
     if (w->plan) {
         if (!job->hold_keyframes)
-            LV_TRY(lvsa_plan_set_step(w->plan, job->late_rotation && i > 0 ? i - 1 : i));
+            LV_TRY(move_keyframes(w, job->late_rotation && i > 0 ? i - 1 : i));
         step.runs = lvsa_plan_get_runs(w->plan);
     }
-    LV_TRY(w->p->device->upload(w->p->device, w->z.data, w->latents, w->count * sizeof(float)));
+    LV_TRY(w->p->device->upload(w->p->device, w->z.data, lv_work_get_own(w),
+                                w->own_count * sizeof(float)));
     LV_TRY(find_velocity(w, &step));
     lv_work_draw_preview(w, i);
     LV_TRY(lv_schedule_step(w->schedule, w->latents, w->velocity, i));

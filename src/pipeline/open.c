@@ -48,6 +48,12 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     LV_TRY(lv_defaults_load(&p->defaults, &p->geometry, o->model));
     LV_TRY(find_class(p));
     LV_TRY(open_device(p, o));
+    p->ranks = o->ranks;
+    if (p->ranks && p->ranks->size > 1 && p->device->kind != LVSA_DEVICE_CPU)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "%d ranks on a GPU: this version shares a video on the CPU only; use device "
+                       "cpu, or one process",
+                       p->ranks->size);
     p->device->offload = o->offload && p->device->kind == LVSA_DEVICE_CUDA;
     p->schedule = LV_SCHEDULE_OPTIONS_INIT;
     LV_TRY(lv_pipeline_find_part(path, p, "scheduler/scheduler_config.json"));

@@ -70,5 +70,10 @@ void lv_work_release(lv_work *w)
         lv_free(w->embedding[i]);
         lv_free(w->ids[i]);
     }
+    lv_free(w->part_bytes);
+    lv_free(w->parts);
+    lv_free(w->part);
+    lv_halo_free(&w->halo);
+    lvsa_plan_free(&w->dense_plan);
     lvsa_plan_free(&w->plan);
 }

@@ -8,6 +8,7 @@
 #include <lvsa/lvsa.h>
 
 #include "base/error.h"
+#include "engine/parallel/halo.h"
 #include "flow/models/defaults.h"
 #include "flow/models/model.h"
 #include "flow/schedule/schedule.h"
@@ -22,6 +23,7 @@ enum { LV_PATH_MOST = 4096 };
 struct lvsa_pipeline {
     char *directory;
     lv_device *device;
+    lv_comm *ranks; /* the caller's; NULL: this process makes videos alone */
     lvsa_geometry geometry;
     lv_defaults defaults;
     const lv_model_class *class;
@@ -58,7 +60,14 @@ typedef struct lv_work {
     float *latents, *velocity, *away; /* [C, T, Y, X]; away: what guidance leaves   */
     uint8_t *preview;                 /* [T, Y, X, 3], or NULL: none is wanted      */
     lv_exec exec;
-    lv_tensor z, v;                   /* of the device, f32 [C, T, Y, X]            */
+    lv_tensor z, v;                   /* of the device, f32: `own` latents and velocity */
+
+    int64_t own[4];                   /* of the latents that are computed here: all, or */
+    size_t own_count;                 /* those of a rank's frames                       */
+    lv_halo *halo;                    /* NULL: all                                      */
+    lvsa_plan *dense_plan;            /* of ranks, where there is no other              */
+    float *part, *parts;              /* own latents; all ranks', one behind the other  */
+    size_t *part_bytes;               /* [ranks]                                        */
 } lv_work;
 
 /* Lets go of all of it but the pipeline and the job. */
@@ -176,6 +185,26 @@ lvsa_status lv_work_match_state(lv_work *w);
 lvsa_status lv_work_take_texts(lv_work *w);
 lvsa_status lv_work_take_latents(lv_work *w);
 lvsa_status lv_work_take_history(lv_work *w);
+
+/* ---- ranks.c: a video that several processes make -------------------------------------------- */
+
+/* Whether this process is the one that tells its caller anything, and decodes. */
+bool lv_work_is_first(const lv_work *w);
+
+/* The job of the others. */
+lvsa_job lv_work_mute(const lvsa_job *job);
+
+/* Which frames are this rank's: w->halo. Needs the sizes and the plan. */
+lvsa_status lv_work_share(lv_work *w);
+
+/* Room for this rank's latents, before the loop. Needs the latents' shape. */
+lvsa_status lv_work_make_parts(lv_work *w);
+
+/* The latents of this rank's frames, `own`. Borrowed until the next call of a function here. */
+const float *lv_work_get_own(lv_work *w);
+
+/* velocity [C, T, Y, X] from all ranks' w->part. */
+lvsa_status lv_work_gather(lv_work *w, float *velocity);
 
 /* ---- decode.c: latents -> frames [F, H, W, 3] ------------------------------------------------ */
 

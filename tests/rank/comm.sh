@@ -4,24 +4,7 @@
 # usage: comm.sh PROGRAM MPIRUN          exit code 77: there is no mpirun
 program=$1
 mpirun=$2
-[ -n "$mpirun" ] && command -v "$mpirun" > /dev/null || {
-    echo "skipped: no mpirun (install openmpi-bin)"
-    exit 77
-}
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # containers build as root
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-
-# ranks N MODE: what they print is in $out; 124: they hung
-ranks() {
-    timeout -k 5 60 "$mpirun" --oversubscribe -n "$1" "$program" "$2" > "$out" 2>&1
-}
-
-fail() {
-    echo "$1"
-    cat "$out"
-    exit 1
-}
+. tests/rank/ranks.sh
 
 "$program" all > "$out" 2>&1 || fail "without mpirun"
 grep -qx '1 ranks' "$out" || fail "without mpirun: one rank is wanted"
@@ -29,17 +12,6 @@ for n in 1 2 3 4; do
     ranks $n all || fail "$n ranks: exit code $?"
     grep -qx "$n ranks" "$out" || fail "$n ranks: they aren't"
 done
-
-# ends N MODE: the last rank ends in its way, and with it all the others, none of them content
-ends() {
-    start=$(date +%s)
-    ranks "$1" "$2"
-    code=$?
-    [ $code -ne 0 ] && [ $code -ne 124 ] || fail "$1 ranks, one of which has to $2: exit code $code"
-    [ $(($(date +%s) - start)) -le 30 ] || fail "$1 ranks, $2: it took too long"
-    grep -q 'has gone' "$out" && fail "$1 ranks, $2: a rank went on"
-    return 0
-}
 
 ends 4 fail
 grep -q '^rank 3: latent 7 is no number' "$out" || fail "no sentence"

@@ -17,10 +17,10 @@ typedef struct lv_message {
     size_t bytes; /* the same on both sides; 0: no message */
 } lv_message;
 
-typedef struct lv_comm lv_comm;
+typedef struct lvsa_ranks lv_comm; /* include/lvsa/lvsa.h */
 
 /* What the shared code needs from a transport; its own state follows in its file. */
-struct lv_comm {
+struct lvsa_ranks {
     int rank, size;
     lv_message *send, *receive; /* [size] each, of the collectives; one piece of memory */
 

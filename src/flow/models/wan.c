@@ -20,6 +20,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/parallel/halo.h"
 #include "engine/runtime/params.h"
 #include "engine/runtime/rope.h"
 #include "flow/models/model.h"
@@ -342,6 +343,7 @@ typedef struct pass {
     const lv_step *step;
     int64_t frames, height, width; /* of the token grid                          */
     int64_t tokens;                /* S                                          */
+    int64_t first;                 /* of them in the video, of which others may have the rest */
     lv_tensor x;                   /* [S, E]                                     */
     lv_tensor time;                /* [1, E] f32, the time embedding             */
     lv_tensor shared;              /* [6, E] f32, added to every block's table   */
@@ -398,7 +400,8 @@ static lvsa_status embed_time(pass *p)
 static lvsa_status prepare_rope(const pass *p)
 {
     const int64_t across = axis_pairs(p->m->base.head_dim);
-    lv_rope_spec spec = {.length = {p->frames, p->height, p->width},
+    const int64_t frames = p->step->halo ? p->step->halo->frames : p->frames;
+    lv_rope_spec spec = {.length = {frames, p->height, p->width},
                          .pairs = {p->m->base.temporal_pairs, across, across},
                          .theta = 10000.0,
                          .replaced = -1};
@@ -432,6 +435,54 @@ static int64_t rows_from(const pass *p, int64_t first)
     for (int64_t first = 0, count = rows_from(p, 0); first < (p)->tokens;                          \
          first += count, count = rows_from(p, first))
 
+/* Rows of this rank's tokens, or of received ones. */
+static lvsa_source source(const wan *m, lv_tensor k, lv_tensor v, const lvsa_runs *runs)
+{
+    const lvsa_strides s = strides(m, k.shape[0]);
+    return (lvsa_source){.k = k.data,
+                         .v = v.data,
+                         .k_strides = s,
+                         .v_strides = s,
+                         .tokens = k.shape[0],
+                         .runs = runs};
+}
+
+/* The second source: what queries here need of other ranks' frames. */
+static lvsa_status receive(lvsa_source *out, const pass *p, lv_tensor k, lv_tensor v)
+{
+    wan *m = p->m;
+    lv_halo *halo = p->step->halo;
+    const int64_t rows = halo->info.received_frames * halo->patches;
+    lv_tensor other_k, other_v;
+    LV_TRY(lv_take(&other_k, p->e, p->e->dtype, 2, LV_SHAPE(rows, m->width)));
+    LV_TRY(lv_take(&other_v, p->e, p->e->dtype, 2, LV_SHAPE(rows, m->width)));
+    LV_TRY(lv_halo_exchange(halo, p->e, other_k, other_v, k, v));
+    *out = source(m, other_k, other_v, lvsa_shard_get_received_runs(halo->shard));
+    return LVSA_OK;
+}
+
+static lvsa_status attend(const pass *p, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v)
+{
+    const wan *m = p->m;
+    const lv_halo *halo = p->step->halo;
+    const lvsa_strides s = strides(m, p->tokens);
+    lvsa_attention call = {.batch = 1,
+                           .queries = p->tokens,
+                           .heads = m->base.heads,
+                           .kv_heads = m->base.heads,
+                           .head_dim = m->base.head_dim,
+                           .q = q.data,
+                           .q_strides = s,
+                           .out = out.data,
+                           .out_strides = s,
+                           .sources = 1,
+                           .backend = p->step->backend};
+    call.source[0] =
+        source(m, k, v, halo ? lvsa_shard_get_local_runs(halo->shard) : p->step->runs);
+    if (halo) LV_TRY(receive(&call.source[call.sources++], p, k, v));
+    return lv_op_attention(p->e, &call);
+}
+
 static lvsa_status self_attention(const pass *p, const block *b)
 {
     wan *m = p->m;
@@ -452,34 +503,16 @@ static lvsa_status self_attention(const pass *p, const block *b)
         LV_TRY(lv_take(&n, e, e->dtype, 2, LV_SHAPE(count, m->width)));
         LV_TRY(lv_op_layer_norm(e, n, lv_tensor_rows(p->x, first, count), &norm));
         LV_TRY(lv_op_linear(e, rows, n, a->q.t, a->q_bias.t, LV_LINEAR));
-        LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &m->rope.rope, first,
+        LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
                                m->base.head_dim));
         rows = lv_tensor_rows(k, first, count);
         LV_TRY(lv_op_linear(e, rows, n, a->k.t, a->k_bias.t, LV_LINEAR));
-        LV_TRY(lv_op_norm_rope(e, rows, a->k_norm.t, (float)m->eps, &m->rope.rope, first,
+        LV_TRY(lv_op_norm_rope(e, rows, a->k_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
                                m->base.head_dim));
         LV_TRY(lv_op_linear(e, lv_tensor_rows(v, first, count), n, a->v.t, a->v_bias.t, LV_LINEAR));
         lv_arena_release(&e->arena, inner);
     }
-    const lvsa_strides s = strides(m, p->tokens);
-    lvsa_attention call = {.batch = 1,
-                           .queries = p->tokens,
-                           .heads = m->base.heads,
-                           .kv_heads = m->base.heads,
-                           .head_dim = m->base.head_dim,
-                           .q = q.data,
-                           .q_strides = s,
-                           .out = out.data,
-                           .out_strides = s,
-                           .sources = 1};
-    call.source[0] = (lvsa_source){.k = k.data,
-                                   .v = v.data,
-                                   .k_strides = s,
-                                   .v_strides = s,
-                                   .tokens = p->tokens,
-                                   .runs = p->step->runs};
-    call.backend = p->step->backend;
-    LV_TRY(lv_op_attention(e, &call));
+    LV_TRY(attend(p, out, q, k, v));
     FOR_ROWS(p, first, count)
     LV_TRY(lv_op_linear_add(e, lv_tensor_rows(p->x, first, count),
                             lv_tensor_rows(out, first, count), a->out.t, a->out_bias.t,
@@ -608,6 +641,7 @@ static lvsa_status wan_forward(lv_model *model, lv_exec *e, lv_tensor velocity, 
               .height = z.shape[2] / m->base.patch,
               .width = z.shape[3] / m->base.patch};
     p.tokens = p.frames * p.height * p.width;
+    if (step->halo) p.first = step->halo->info.first_frame * step->halo->patches;
     size_t mark = lv_arena_mark(&e->arena);
     LV_TRY(prepare_rope(&p));
     LV_TRY(embed_time(&p));

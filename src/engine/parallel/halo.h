@@ -1,0 +1,32 @@
+/* halo.h: attention of one rank's frames: it sends and receives the keys and values of whole frames
+ * once a layer, and everything else is its own. See lvsa_shard. */
+#ifndef LV_ENGINE_PARALLEL_HALO_H
+#define LV_ENGINE_PARALLEL_HALO_H
+
+#include <lvsa/lvsa_attention.h>
+
+#include "engine/parallel/comm.h"
+#include "engine/runtime/ops.h"
+
+typedef struct lv_halo {
+    lv_comm *comm;
+    lvsa_shard *shard;
+    lvsa_shard_info info;       /* of the shard, as the plan is now                   */
+    int64_t frames, patches;    /* T, P of the whole video                            */
+    lv_message *send, *receive; /* room for every step's; keys, then values           */
+} lv_halo;
+
+/* This rank's part of the plan. Comm and plan are borrowed and must live longer. Fails with
+ * LVSA_ERR_ARGUMENT (more ranks than frames) or LVSA_ERR_MEMORY; *out is then NULL. */
+lvsa_status lv_halo_create(lv_halo **out, lv_comm *comm, const lvsa_plan *plan);
+void lv_halo_free(lv_halo **halo);
+
+/* To be called when the plan has moved. Allocates nothing. */
+lvsa_status lv_halo_update(lv_halo *halo);
+
+/* Brings the rows of received_k and received_v [received_frames * P, E] from the ranks that have
+ * them as k and v [frames * P, E]. On the CPU. */
+lvsa_status lv_halo_exchange(lv_halo *halo, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
+                             lv_tensor k, lv_tensor v);
+
+#endif

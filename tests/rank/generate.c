@@ -1,0 +1,223 @@
+/* generate.c: one rank of a video that several make; ranks.sh starts them. Rank 0 makes each video
+ * alone as well, and compares: latents within 1e-5 of the largest, frames within 1/255.
+ * usage: generate MODEL SCRATCH [fail]     fail: the last rank's model isn't there */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lvsa/lvsa.h>
+
+#include "engine/parallel/comm.h"
+
+static lvsa_ranks *ranks;
+static int rank, size;
+
+/* As a program ends that fails: with its sentence, and with all the others. */
+static void stop(const char *format, ...) LV_PRINTF(1, 2);
+static void stop(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "rank %d: ", rank);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    if (ranks) lvsa_ranks_abort(ranks, 3);
+    exit(3);
+}
+
+static void want(lvsa_status s, const char *what)
+{
+    if (s != LVSA_OK) stop("%s: %s", what, lvsa_last_error());
+}
+
+/* ---- a video, kept --------------------------------------------------------------------------- */
+
+typedef struct video {
+    float *latents;
+    size_t count;
+    uint8_t *rgb; /* [frames, bytes of one] */
+    size_t bytes;
+    int frames, previews;
+    const char *state; /* where the first step's is to be kept, or NULL */
+} video;
+
+/* The callbacks of all ranks; only the first one's may be called. */
+static void check_called(void)
+{
+    if (rank != 0) stop("a callback was called");
+}
+
+static int take_latents(void *user, const float *latents, const int64_t shape[4])
+{
+    video *v = user;
+    check_called();
+    v->count = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+    v->latents = malloc(v->count * sizeof *latents);
+    if (!v->latents) stop("no memory");
+    memcpy(v->latents, latents, v->count * sizeof *latents);
+    return 0;
+}
+
+static int take_frame(void *user, const lvsa_frame *f)
+{
+    video *v = user;
+    check_called();
+    v->bytes = (size_t)f->width * (size_t)f->height * 3;
+    v->rgb = realloc(v->rgb, v->bytes * (size_t)(f->index + 1));
+    if (!v->rgb) stop("no memory");
+    memcpy(v->rgb + v->bytes * (size_t)f->index, f->rgb, v->bytes);
+    v->frames = f->index + 1;
+    return 0;
+}
+
+static int take_progress(void *user, const lvsa_progress *p)
+{
+    (void)user, (void)p;
+    check_called();
+    return 0;
+}
+
+static int take_state(void *user, const lvsa_state *state)
+{
+    const video *v = user;
+    lvsa_state_info info = {.size = sizeof info};
+    check_called();
+    want(lvsa_state_get_info(&info, state), "a state");
+    if (v->state && info.steps_done == 1) want(lvsa_state_write(v->state, state, NULL), v->state);
+    return 0;
+}
+
+static int take_preview(void *user, const lvsa_preview *p)
+{
+    video *v = user;
+    check_called();
+    v->previews = p->step;
+    return 0;
+}
+
+static void take_message(void *user, const char *line)
+{
+    (void)user, (void)line;
+    check_called();
+}
+
+static lvsa_status make(video *v, const char *model, lvsa_job job, lvsa_ranks *with)
+{
+    lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
+    lvsa_pipeline *p;
+    o.model = model, o.threads = 1, o.ranks = with;
+    want(lvsa_pipeline_open(&p, &o), "opening");
+    job.on_latents = take_latents, job.on_frame = take_frame, job.on_progress = take_progress;
+    job.on_state = take_state, job.on_preview = take_preview, job.on_message = take_message;
+    job.user = v;
+    lvsa_status s = lvsa_generate(p, &job);
+    lvsa_pipeline_close(&p);
+    return s;
+}
+
+static void compare(const video *a, const video *b, const char *name)
+{
+    float largest = 0.0f, worst = 0.0f;
+    int off = 0;
+    if (a->count != b->count || a->frames != b->frames || a->bytes != b->bytes || a->frames < 1 ||
+        a->previews != b->previews)
+        stop("%s: videos of other sizes", name);
+    for (size_t i = 0; i < a->count; i++) {
+        largest = fmaxf(largest, fabsf(a->latents[i]));
+        worst = fmaxf(worst, fabsf(a->latents[i] - b->latents[i]));
+    }
+    for (size_t i = 0; i < a->bytes * (size_t)a->frames; i++)
+        if (abs(a->rgb[i] - b->rgb[i]) > off) off = abs(a->rgb[i] - b->rgb[i]);
+    printf("%d ranks, %s: latents within %.1e of the largest, frames within %d/255\n", size, name,
+           (double)(worst / largest), off);
+    if (!(worst <= 1e-5f * largest) || off > 1) stop("%s: another video", name);
+}
+
+static void release(video *v)
+{
+    free(v->latents);
+    free(v->rgb);
+}
+
+/* ---- what is made ---------------------------------------------------------------------------- */
+
+static lvsa_job small_job(void)
+{
+    lvsa_job job = LVSA_JOB_INIT;
+    job.prompt = "a red fox", job.frames = 41, job.height = 32, job.width = 48; /* T = 11 */
+    job.steps = 3, job.seed = 7, job.plan.reference_latent_frames = 5, job.plan.window = 1;
+    return job;
+}
+
+/* Alone, which rank 0 does while the others wait in their first exchange; and by all. */
+static void check_job(const char *model, const lvsa_job *job, const char *name)
+{
+    video alone = {NULL}, together = {NULL};
+    if (rank == 0) want(make(&alone, model, *job, NULL), name);
+    want(make(&together, model, *job, ranks), name);
+    if (rank == 0) compare(&alone, &together, name);
+    release(&alone);
+    release(&together);
+}
+
+/* What one process has left after its first step, all go on from. */
+static void check_resuming(const char *model, const char *scratch)
+{
+    char path[512];
+    video alone = {NULL}, together = {NULL};
+    lvsa_state *state;
+    lvsa_job job = small_job();
+    snprintf(path, sizeof path, "%s/state-%d.safetensors", scratch, size);
+    alone.state = path;
+    if (rank == 0) want(make(&alone, model, job, NULL), "a run alone");
+    want(lv_comm_broadcast(ranks, path, sizeof path, 0), "waiting for the state");
+    want(lvsa_state_open(&state, path), path);
+    job.state = state;
+    want(make(&together, model, job, ranks), "a run gone on with");
+    lvsa_state_close(&state);
+    if (rank == 0) {
+        alone.previews = together.previews; /* of the steps that were left */
+        compare(&alone, &together, "gone on with");
+    }
+    release(&alone);
+    release(&together);
+}
+
+static void check_too_many(const char *model)
+{
+    video none = {NULL};
+    lvsa_job job = small_job();
+    job.frames = 5; /* T = 2 */
+    if (size < 3) return;
+    if (make(&none, model, job, ranks) == LVSA_OK || !strstr(lvsa_last_error(), "2 latent frames"))
+        stop("%d ranks made 2 latent frames", size);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) stop("MODEL SCRATCH is wanted");
+    const char *model = argv[1], *scratch = argv[2];
+    want(lvsa_ranks_open(&ranks), "ranks");
+    rank = lvsa_ranks_get_rank(ranks), size = lvsa_ranks_get_size(ranks);
+    if (argc > 3 && rank == size - 1) model = "/nowhere";
+
+    lvsa_job job = small_job();
+    check_job(model, &job, "sparse");
+    job.late_rotation = 1, job.plan.first_anchors = 2, job.plan.expand_window = 0;
+    job.riflex.scale = 2.0, job.guidance = 1.0;
+    check_job(model, &job, "sparse, plain windows, RIFLEx, no guidance");
+    job = small_job();
+    job.plan.window = 0, job.hold_keyframes = 1, job.plan.rotation = 1;
+    check_job(model, &job, "anchors alone, held");
+    job.hold_keyframes = 0;
+    check_job(model, &job, "anchors alone, moved before the first step");
+    job.sparsity = LVSA_SPARSITY_OFF;
+    check_job(model, &job, "dense");
+    check_resuming(model, scratch);
+    check_too_many(model);
+    lvsa_ranks_close(&ranks);
+    return 0;
+}
