@@ -11,54 +11,23 @@ state.pt a call goes on from the averages, without either it begins.
 import argparse
 import json
 import pathlib
-import random
 import time
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-import captions
 import clips
 import dit as wan_dit
 import text
 import vae as wan_vae
-from common import Average, channels_last, rate, rounded, step_if_finite
+from bank import Bank
+from common import Average, rate, step_if_finite
 
 BATCH = 64
 RATE = 1e-3
 WITHOUT_TEXT = 0.1   # share of clips whose text is empty, for guidance
 SHIFT = 3.0          # noise levels: s = SHIFT u / (1 + (SHIFT - 1) u), u logit-normal
-
-
-class Bank:
-    """Latents [N, 16, T, Y, X] bf16 and ids [N, L] of N clips of `frames` frames, drawn and encoded beforehand."""
-
-    def __init__(self, work, tokenizer, count, seconds, frames, seed, device):
-        begin = time.time()
-        vae = wan_vae.VAE().to(device)
-        vae.load_state_dict(load_file(work / "vae.safetensors", device))
-        rounded(vae)
-        if device == "cuda":
-            channels_last(vae)
-        report = json.loads((work / "vae.json").read_text())
-        self.mean, self.std = (torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1)
-                               for k in ("latents_mean", "latents_std"))
-        rng, latents, ids, a_batch = random.Random(seed), [], [], min(count, 16)
-        while len(latents) * a_batch < count and time.time() - begin < seconds:
-            scenes = [captions.draw_scene(rng, False) for _ in range(a_batch)]
-            video = clips.render(scenes, frames, device, rng.randrange(1 << 30))
-            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                latents.append(vae.encode(video)[0].to(torch.bfloat16))
-            ids.append(tokenizer([captions.write(s, rng.randrange(len(captions.TEMPLATES))) for s in scenes]))
-            if device == "cuda" and len(latents) % 16 == 0:
-                torch.cuda.synchronize()
-        self.latents, self.ids = torch.cat(latents), torch.cat(ids).to(device)
-        print(f"{len(self.ids)} clips encoded in {time.time() - begin:.0f} s", flush=True)
-
-    def draw(self, count):
-        at = torch.randint(len(self.ids), (count,), device=self.ids.device)
-        return (self.latents[at].float() - self.mean) / self.std, self.ids[at]
 
 
 def noise_levels(count, device):
@@ -74,7 +43,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=520)
     parser.add_argument("--planned", type=float, default=775)
     parser.add_argument("--last", action="store_true", help="the learning rate ends with this call")
-    parser.add_argument("--clips", type=int, default=32768, help="clips to train on, as far as time allows")
+    parser.add_argument("--bank", type=pathlib.Path, help="folder that bank.py fills meanwhile")
+    parser.add_argument("--clips", type=int, default=32768, help="clips to encode first where --bank has none, as far as time allows")
     parser.add_argument("--clip-seconds", type=float, default=60, help="time to draw and encode them")
     parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
     args = parser.parse_args()
@@ -108,20 +78,29 @@ def main():
         for block in model.blocks:
             block.compile()
     frames = 9 if args.small else 81
-    bank = Bank(args.work, tokenizer, args.clips, args.clip_seconds, frames, 1000 + step, device)
+    bank = Bank(args.bank, device)
+    bank.look()
+    if bank.size() == 0:
+        bank.fill(args.work, tokenizer, args.clips, args.clip_seconds, frames, 1000 + step)
+    print(f"{bank.size()} clips after {time.time() - begin:.0f} s", flush=True)
+    report = json.loads((args.work / "vae.json").read_text())
+    mean, std = (torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1) for k in ("latents_mean", "latents_std"))
     nothing = tokenizer([""]).to(device)
     half = clips.SIDE // 16
     table = wan_dit.rotary_table((frames + 3) // 4, half, half, model.head_dim, device)
     batch = 2 if args.small else BATCH
 
-    start, first = time.time(), step
+    start, first, since = time.time(), step, step
     planned = elapsed + args.seconds - (start - begin) if args.last else args.planned
     losses = torch.zeros((), device=device)
     while time.time() - begin < args.seconds:
         done = (elapsed + time.time() - start) / planned
         for group in optimizer.param_groups:
             group["lr"] = RATE * rate(done, step - fresh, 300)
+        if step % 100 == 0:
+            bank.look()
         z, ids = bank.draw(batch)
+        z = (z - mean) / std
         ids = torch.where(torch.rand(batch, 1, device=device) < WITHOUT_TEXT, nothing, ids)
         s = noise_levels(batch, device)
         at = s.view(-1, 1, 1, 1, 1)
@@ -137,12 +116,12 @@ def main():
         average.update(step)
         step += 1
         losses += loss.detach()
-        count = step - first
-        if count in (1, 10, 100) or count % 500 == 0:
-            print(f"{step} {time.time() - begin:.0f}s loss {loss.item():.4f} mean {losses.item() / count:.4f} "
+        count = step - since
+        if step - first in (1, 10, 100) or count == 500:
+            print(f"{step} {time.time() - begin:.0f}s {bank.size()} clips loss {loss.item():.4f} mean {losses.item() / count:.4f} "
                   f"norm {norm.item():.2f} rate {group['lr']:.1e}", flush=True)
-            if count % 500 == 0:
-                first, losses = step, torch.zeros((), device=device)
+            if count == 500:
+                since, losses = step, torch.zeros((), device=device)
 
     elapsed += time.time() - start
     print(f"{step} steps, {elapsed:.0f} s of {planned:.0f}", flush=True)
