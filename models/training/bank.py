@@ -2,9 +2,10 @@
 
     python bank.py --work DIR --out FOLDER --seconds 500
 
-writes FOLDER/000000.safetensors and so on, 512 clips each, until the time is up. Another GPU may do it: a training
-with --bank FOLDER takes what is there and looks for more. Some 250 clips a second on an H100.
-"""
+writes FOLDER/000000.safetensors and so on, 512 clips each, until the time is up. Another GPU may do
+it: a training with --bank FOLDER takes what is there and looks for more. Some 250 clips a second on
+an H100."""
+
 import argparse
 import pathlib
 import random
@@ -32,12 +33,15 @@ def load_vae(work, device):
 
 @torch.no_grad()
 def encode_clips(vae, tokenizer, rng, count, frames, device):
-    """Latents [count, 16, T, Y, X] bf16, not normalised, and ids [count, L] of new clips of `frames` frames."""
+    """Latents [count, 16, T, Y, X] bf16, not normalised, and ids [count, L] of new clips of
+    `frames` frames."""
     scenes = [captions.draw_scene(rng, False) for _ in range(count)]
     video = clips.render(scenes, frames, device, rng.randrange(1 << 30))
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
         latents = vae.encode(video)[0].to(torch.bfloat16)
-    return latents, tokenizer([captions.write(s, rng.randrange(len(captions.TEMPLATES))) for s in scenes])
+    return latents, tokenizer(
+        [captions.write(s, rng.randrange(len(captions.TEMPLATES))) for s in scenes]
+    )
 
 
 class Bank:
@@ -83,7 +87,9 @@ def main():
     parser.add_argument("--work", required=True, type=pathlib.Path)
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=500)
-    parser.add_argument("--small", action="store_true", help="a few short clips, to try the program")
+    parser.add_argument(
+        "--small", action="store_true", help="a few short clips, to try the program"
+    )
     args = parser.parse_args()
     begin = time.time()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -97,11 +103,13 @@ def main():
     batch, chunk, frames = (1, 2, 9) if args.small else (BATCH, CHUNK, 81)
     number = len(list(args.out.glob("*.safetensors")))
     while time.time() - begin < args.seconds:
-        parts = [encode_clips(vae, tokenizer, rng, batch, frames, device) for _ in range(chunk // batch)]
+        parts = [
+            encode_clips(vae, tokenizer, rng, batch, frames, device) for _ in range(chunk // batch)
+        ]
         latents, ids = (torch.cat(p).cpu() for p in zip(*parts))
         path = args.out / f"{number:06}.part"
         save_file({"latents": latents, "ids": ids}, path)
-        path.rename(path.with_suffix(".safetensors"))    # nobody reads half a file
+        path.rename(path.with_suffix(".safetensors"))  # nobody reads half a file
         number += 1
     print(f"{number * chunk} clips, {time.time() - begin:.0f} s", flush=True)
 

@@ -3,6 +3,7 @@
 A scene is {"background": name, "objects": [{"size", "colour", "shape", "motion"}, ...]} with one or
 two objects of different colours. "size" may be None: the caption then leaves it open.
 """
+
 import re
 
 # sRGB in 0..1.
@@ -49,8 +50,9 @@ _BACKGROUND = re.compile(rf"\b({'|'.join(BACKGROUNDS)}) background")
 
 def write(scene, template=0):
     """The caption of a scene, in one of TEMPLATES."""
+
     def name(o):
-        words = f"{o['size'] + ' ' if o['size'] else ''}{o['colour']} {o['shape']} {MOTIONS[o['motion']]}"
+        words = " ".join(filter(None, [o["size"], o["colour"], o["shape"], MOTIONS[o["motion"]]]))
         return ("an " if words.startswith("orange") else "a ") + words
 
     objects = " and ".join(name(o) for o in scene["objects"])
@@ -68,7 +70,8 @@ def read(caption):
     ]
     if not background or not objects:
         raise ValueError(
-            f"caption {caption!r}: one like 'a red circle moving left on a white background' is wanted"
+            f"caption {caption!r}: one like 'a red circle moving left on a white background' "
+            "is wanted"
         )
     return {"background": background.group(1), "objects": objects}
 
@@ -78,22 +81,32 @@ def held_out(scene):
     never shows."""
     b = list(BACKGROUNDS).index(scene["background"])
     return any(
-        (list(COLOURS).index(o["colour"]) + 2 * SHAPES.index(o["shape"])
-         + list(MOTIONS).index(o["motion"]) + 3 * b) % 8 == 0
+        (
+            list(COLOURS).index(o["colour"])
+            + 2 * SHAPES.index(o["shape"])
+            + list(MOTIONS).index(o["motion"])
+            + 3 * b
+        )
+        % 8
+        == 0
         for o in scene["objects"]
     )
 
 
 def draw_scene(rng, wanted_held_out, two=0.2):
-    """A random scene from `rng` (random.Random), with two objects in a share `two` of cases, from the
-    combinations kept back (True: at least one object's is) or from the others (False)."""
+    """A random scene from `rng` (random.Random), with two objects in a share `two` of cases, from
+    the combinations kept back (True: at least one object's is) or from the others (False)."""
     count = 2 if rng.random() < two else 1
     while True:
         scene = {
             "background": rng.choice(list(BACKGROUNDS)),
             "objects": [
-                {"size": rng.choice([None, *SIZES]), "colour": colour, "shape": rng.choice(SHAPES),
-                 "motion": rng.choice(list(MOTIONS))}
+                {
+                    "size": rng.choice([None, *SIZES]),
+                    "colour": colour,
+                    "shape": rng.choice(SHAPES),
+                    "motion": rng.choice(list(MOTIONS)),
+                }
                 for colour in rng.sample(list(COLOURS), count)
             ],
         }

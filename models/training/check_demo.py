@@ -2,9 +2,9 @@
 
     python3 check_demo.py LVSA MODEL [FRAMES]
 
-LVSA is the program, MODEL the tiny model's directory. Python and numpy only. Exits 1 if the colour or the motion
-of any video's first or last quarter isn't the caption's.
-"""
+LVSA is the program, MODEL the tiny model's directory. Python and numpy only. Exits 1 if the colour
+or the motion of any video's first or last quarter isn't the caption's."""
+
 import pathlib
 import subprocess
 import sys
@@ -27,13 +27,35 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         for i, caption in enumerate(CAPTIONS):
             video = str(pathlib.Path(directory) / f"{i}.y4m")
-            subprocess.run([lvsa, "generate", "-q", "-m", model, "-p", caption, "-S", SEED, "--num-frames", frames,
-                            "-o", video], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    lvsa,
+                    "generate",
+                    "-q",
+                    "-m",
+                    model,
+                    "-p",
+                    caption,
+                    "-S",
+                    SEED,
+                    "--num-frames",
+                    frames,
+                    "-o",
+                    video,
+                ],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             report = check_video.check(check_video.read_video(video), caption)
-            for name, quarter in zip(("first", "last"), (report["quarters"][0], report["quarters"][-1])):
+            for name, quarter in zip(
+                ("first", "last"), (report["quarters"][0], report["quarters"][-1])
+            ):
                 found = [a for a in ("colour", "motion") if not quarter[a]]
                 wrong += len(found)
-                print(f"{caption}: {name} quarter {'wrong in ' + ' and '.join(found) if found else 'right'}")
+                print(
+                    f"{caption}: {name} quarter",
+                    "wrong in " + " and ".join(found) if found else "right",
+                )
     sys.exit(1 if wrong else 0)
 
 

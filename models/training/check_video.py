@@ -6,17 +6,18 @@ Python and numpy; .y4m files are read directly, others through the program `ffmp
 object; with --require it exits 1 unless colour and motion are right in the first and last quarter.
 
 For each quarter, over all objects of the caption:
-    present     the object can be seen in nine of ten frames (three of four, if two may hide one another)
+    present     the object can be seen in nine of ten frames (three of four, if there are two)
     colour      present, and 85 % of what isn't background has a colour of the caption
     shape       present, and most frames are nearest to its shape, overlapping it by 75 % (IoU)
-    motion      present, and it moves as said: direction or sense of turning, turning back at the edges
+    motion      present, and it moves as said: direction or sense of turning, back at the edges
     background  the commonest colour is that of the caption
     speed       pixels a frame, a mean over the objects
 and over the whole video:
     freeze      share of frames in which nothing moves (less than 0.2 pixels a frame)
-    loop        1 if a later part repeats an earlier one exactly, 0 if it is like any other part; drawn
-                clips that wrap or turn repeat too, so compare with what they get
+    loop        1 if a later part repeats an earlier one exactly, 0 if it is like any other part;
+                drawn clips that wrap or turn repeat too, so compare with what they get
 """
+
 import argparse
 import json
 import math
@@ -27,15 +28,26 @@ import numpy as np
 
 import captions
 
-LAG = 4              # frames over which a velocity is measured
-LEAST_AREA = 100     # pixels: the smallest triangle drawn has 330
-AXES = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "up-left": (-1, -1),
-        "up-right": (1, -1), "down-left": (-1, 1), "down-right": (1, 1)}
+LAG = 4  # frames over which a velocity is measured
+LEAST_AREA = 100  # pixels: the smallest triangle drawn has 330
+AXES = {
+    "left": (-1, 0),
+    "right": (1, 0),
+    "up": (0, -1),
+    "down": (0, 1),
+    "up-left": (-1, -1),
+    "up-right": (1, -1),
+    "down-left": (-1, 1),
+    "down-right": (1, 1),
+}
 # Angle of the motion, its period, the share of frames that must show it, the axes with walls.
-BOUNCES = {"bounce-x": (0, math.pi, 0.75, [0]), "bounce-y": (math.pi / 2, math.pi, 0.75, [1]),
-           "bounce-diagonal": (math.pi / 4, math.pi / 2, 0.6, [0, 1])}
+BOUNCES = {
+    "bounce-x": (0, math.pi, 0.75, [0]),
+    "bounce-y": (math.pi / 2, math.pi, 0.75, [1]),
+    "bounce-diagonal": (math.pi / 4, math.pi / 2, 0.6, [0, 1]),
+}
 
-# ---- reading --------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 def read_y4m(stream):
@@ -68,12 +80,23 @@ def read_video(path):
     if path.endswith(".y4m"):
         with open(path, "rb") as stream:
             return read_y4m(stream)
-    command = ["ffmpeg", "-v", "error", "-i", path, "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        path,
+        "-pix_fmt",
+        "yuv444p",
+        "-f",
+        "yuv4mpegpipe",
+        "-",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         return read_y4m(process.stdout)
 
 
-# ---- objects --------------------------------------------------------------------------------------
+# ---- objects -------------------------------------------------------------------------------------
 
 
 def _shrink(mask):
@@ -84,9 +107,9 @@ def _shrink(mask):
 
 
 def _nearness(picture, palette):
-    """The greater the nearer: picture [..., 3] to each of palette [N, 3] -> [..., N]. What is left out of
-    the squared distance is the same for all colours."""
-    return picture @ (2 * palette.T) - (palette ** 2).sum(-1)
+    """The greater the nearer: picture [..., 3] to each of palette [N, 3] -> [..., N]. What is left
+    out of the squared distance is the same for all colours."""
+    return picture @ (2 * palette.T) - (palette**2).sum(-1)
 
 
 def _wrapped(d, size):
@@ -96,19 +119,29 @@ def _wrapped(d, size):
 def _circular_mean(weight, size):
     """Mean position on a ring of `size` pixels: weight [F, size] -> [F]."""
     angle = (np.arange(size) + 0.5) * (2 * math.pi / size)
-    return np.arctan2(weight @ np.sin(angle), weight @ np.cos(angle)) % (2 * math.pi) * (size / (2 * math.pi))
+    return (
+        np.arctan2(weight @ np.sin(angle), weight @ np.cos(angle))
+        % (2 * math.pi)
+        * (size / (2 * math.pi))
+    )
 
 
 class Track:
-    """One object's mask [F, H, W] as area [F], centre [F, 2] (x, y) and velocity [F, 2] in pixels."""
+    """One object's mask [F, H, W] as area [F], centre [F, 2] (x, y) and velocity [F, 2] in
+    pixels."""
 
     def __init__(self, mask):
         inner = _shrink(mask)
-        self.mask = ~_shrink(~inner)      # without what is thinner than three pixels
+        self.mask = ~_shrink(~inner)  # without what is thinner than three pixels
         self.size = np.array(mask.shape[:0:-1], float)
         self.area = self.mask.sum((1, 2)).astype(float)
-        self.centre = np.stack((_circular_mean(self.mask.sum(1), mask.shape[2]),
-                                _circular_mean(self.mask.sum(2), mask.shape[1])), -1)
+        self.centre = np.stack(
+            (
+                _circular_mean(self.mask.sum(1), mask.shape[2]),
+                _circular_mean(self.mask.sum(2), mask.shape[1]),
+            ),
+            -1,
+        )
         self.velocity = np.zeros_like(self.centre)
         step = _wrapped(self.centre[LAG:] - self.centre[:-LAG], self.size) / LAG
         self.velocity[:-LAG] = step
@@ -128,11 +161,14 @@ class Track:
         x = _wrapped(np.arange(w) + 0.5 - self.centre[frames, 0, None], w)[:, None, :]
         y = _wrapped(np.arange(h) + 0.5 - self.centre[frames, 1, None], h)[:, :, None]
         triangle = np.sqrt(area / (3 * math.sqrt(3)))
-        templates = (x * x + y * y <= area / math.pi,
-                     np.maximum(np.abs(x), np.abs(y)) <= np.sqrt(area) / 2,
-                     np.maximum(y, 0.866 * np.abs(x) - 0.5 * y) <= triangle)
-        return np.stack([(mask & t).sum((1, 2)) / np.maximum((mask | t).sum((1, 2)), 1)
-                         for t in templates], -1)
+        templates = (
+            x * x + y * y <= area / math.pi,
+            np.maximum(np.abs(x), np.abs(y)) <= np.sqrt(area) / 2,
+            np.maximum(y, 0.866 * np.abs(x) - 0.5 * y) <= triangle,
+        )
+        return np.stack(
+            [(mask & t).sum((1, 2)) / np.maximum((mask | t).sum((1, 2)), 1) for t in templates], -1
+        )
 
 
 def _moves_as_said(motion, track, part):
@@ -150,18 +186,19 @@ def _moves_as_said(motion, track, part):
         x, y = AXES[motion]
         off = np.abs(_wrapped(angle - math.atan2(y, x), 2 * math.pi))
         return (off < math.radians(25)).mean() >= 0.75
-    edge = np.minimum(centre, track.size - centre)   # a bouncing centre never comes near an edge
+    edge = np.minimum(centre, track.size - centre)  # a bouncing centre never comes near an edge
     least = 0.35 * math.sqrt(np.median(track.area[part]))
     middle, period, share, axes = BOUNCES[motion]
     off = np.abs(_wrapped(angle - middle, period))
     return (off < math.radians(25)).mean() >= share and (edge[:, axes] > least).mean() >= 0.9
 
 
-# ---- the report -----------------------------------------------------------------------------------
+# ---- the report ----------------------------------------------------------------------------------
 
 
 def _check_quarter(part, scene, tracks, share, background):
-    """One row of the report; share [F]: of what isn't background, how much has a caption's colour."""
+    """One row of the report; share [F]: of what isn't background, how much has a caption's
+    colour."""
     row = {"present": True, "shape": True, "motion": True, "speed": 0.0, "seen_shapes": []}
     least = 0.9 if len(tracks) == 1 else 0.75
     for said, track in zip(scene["objects"], tracks):
@@ -171,7 +208,9 @@ def _check_quarter(part, scene, tracks, share, background):
         best = np.bincount(overlaps.argmax(1), minlength=3).argmax()
         shape = captions.SHAPES[best]
         row["present"] &= bool(present)
-        row["shape"] &= bool(present and shape == said["shape"] and overlaps[:, best].mean() >= 0.75)
+        row["shape"] &= bool(
+            present and shape == said["shape"] and overlaps[:, best].mean() >= 0.75
+        )
         row["motion"] &= bool(present and _moves_as_said(said["motion"], track, moving))
         row["speed"] += float(np.hypot(*track.velocity[moving].T).mean()) / len(tracks)
         row["seen_shapes"].append(shape)
@@ -181,9 +220,14 @@ def _check_quarter(part, scene, tracks, share, background):
 
 
 def _loop(frames):
-    """How much better the best lag between parts of a video fits than the middle one; see the top."""
+    """How much better the best lag between parts of a video fits than the middle one; see the
+    top."""
     count, h, w = frames.shape[:3]
-    small = frames.reshape(count, 16, h // 16, 16, w // 16, 3).mean((2, 4), dtype=np.float32).reshape(count, -1)
+    small = (
+        frames.reshape(count, 16, h // 16, 16, w // 16, 3)
+        .mean((2, 4), dtype=np.float32)
+        .reshape(count, -1)
+    )
     gaps = [np.abs(small[lag:] - small[:-lag]).mean() for lag in range(24, count // 2 + 1)]
     return float(1 - min(gaps) / max(np.median(gaps), 1e-6)) if gaps else 0.0
 
@@ -197,11 +241,11 @@ def check(frames, caption):
     palette = 255 * np.array(list(captions.COLOURS.values()), np.float32)
     backgrounds = 255 * np.array(list(captions.BACKGROUNDS.values()), np.float32)
     picture = frames.astype(np.float32)
-    ground = np.median(picture[:, ::2, ::2].reshape(len(frames), -1, 3), axis=1)     # [F, 3]
+    ground = np.median(picture[:, ::2, ::2].reshape(len(frames), -1, 3), axis=1)  # [F, 3]
     seen = _nearness(ground, backgrounds).argmax(-1)
     background = seen == list(captions.BACKGROUNDS).index(scene["background"])
 
-    near = _nearness(picture, palette)                                              # [F, H, W, 6]
+    near = _nearness(picture, palette)  # [F, H, W, 6]
     to_ground = np.stack([_nearness(p, g[None])[..., 0] for p, g in zip(picture, ground)])
     core = _shrink(np.abs(picture - ground[:, None, None]).max(-1) > 50)
     right = np.isin(near.argmax(-1), ours) & core
@@ -212,8 +256,11 @@ def check(frames, caption):
     tracks = [Track((nearest == i) & (mine[..., i] > to_ground)) for i in range(len(said))]
 
     parts = np.array_split(np.arange(len(frames)), 4)
-    report = {"frames": len(frames), "caption": caption,
-              "quarters": [_check_quarter(p, scene, tracks, share, background) for p in parts]}
+    report = {
+        "frames": len(frames),
+        "caption": caption,
+        "quarters": [_check_quarter(p, scene, tracks, share, background) for p in parts],
+    }
     speed = np.max([np.hypot(*t.velocity.T) * (t.area >= LEAST_AREA) for t in tracks], axis=0)
     report["freeze"] = float((speed < 0.2).mean())
     report["loop"] = _loop(frames)
@@ -224,8 +271,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("video")
     parser.add_argument("--caption", required=True)
-    parser.add_argument("--require", action="store_true",
-                        help="exit 1 unless colour and motion are right in the first and last quarter")
+    parser.add_argument(
+        "--require",
+        action="store_true",
+        help="exit 1 unless colour and motion are right in the first and last quarter",
+    )
     args = parser.parse_args()
     report = check(read_video(args.video), args.caption)
     print(json.dumps(report))

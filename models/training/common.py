@@ -1,4 +1,5 @@
 """What both trainings use: learning rate, average of weights, rounding, contact sheets."""
+
 import math
 import struct
 import zlib
@@ -7,13 +8,15 @@ import torch
 
 
 def rate(fraction, step, warmup):
-    """Learning rate over its peak: linear over `warmup` steps, then half a cosine to 0 over the whole run."""
+    """Learning rate over its peak: linear over `warmup` steps, then half a cosine to 0 over the
+    whole run."""
     return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
 
 
 @torch.no_grad()
 def channels_last(module):
-    """Kernels of 3D convolutions with their channels last, which tensor cores want; clips then follow."""
+    """Kernels of 3D convolutions with their channels last, which tensor cores want; clips then
+    follow."""
     for p in module.parameters():
         if p.dim() == 5:
             p.data = p.data.contiguous(memory_format=torch.channels_last_3d)
@@ -21,7 +24,8 @@ def channels_last(module):
 
 
 def step_if_finite(optimizer, norm):
-    """A step, but none where the gradient's norm is no number; on CUDA without waiting for the device."""
+    """A step, but none where the gradient's norm is no number; on CUDA without waiting for the
+    device."""
     if norm.is_cuda:
         optimizer.grad_scale, optimizer.found_inf = None, (~norm.isfinite()).float()
         optimizer.step()
@@ -59,14 +63,29 @@ def save_sheet(path, videos, columns=9):
     for video in videos:
         at = torch.linspace(0, video.shape[1] - 1, columns).round().long().tolist()
         rows.append(torch.cat([video[:, i] for i in at], -1))
-    picture = ((torch.cat(rows, 1).float().cpu() * 0.5 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    picture = (
+        ((torch.cat(rows, 1).float().cpu() * 0.5 + 0.5).clamp(0, 1) * 255)
+        .round()
+        .byte()
+        .permute(1, 2, 0)
+    )
     height, width, _ = picture.shape
-    lines = torch.cat((torch.zeros(height, 1, dtype=torch.uint8), picture.reshape(height, -1)), 1).numpy().tobytes()
+    lines = (
+        torch.cat((torch.zeros(height, 1, dtype=torch.uint8), picture.reshape(height, -1)), 1)
+        .numpy()
+        .tobytes()
+    )
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     with open(path, "wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 6))
-                   + chunk(b"IEND", b""))
+        file.write(
+            b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", header)
+            + chunk(b"IDAT", zlib.compress(lines, 6))
+            + chunk(b"IEND", b"")
+        )

@@ -1,9 +1,11 @@
-"""Wan's transformer under diffusers' parameter names, with the text's padding counted instead of computed.
+"""Wan's transformer under diffusers' parameter names, with the text's padding counted instead of
+computed.
 
-WanPipeline gives the transformer 512 text rows, all zeros past the text's end, and no mask. Those rows are
-alike after the text embedder too, so attention over them is attention over one of them with log(count)
-added to its score. Letters: B batch, T latent frames, S = T * P tokens, P patches a frame, E width, L text rows.
-"""
+WanPipeline gives the transformer 512 text rows, all zeros past the text's end, and no mask. Those
+rows are alike after the text embedder too, so attention over them is attention over one of them
+with log(count) added to its score. Letters: B batch, T latent frames, S = T * P tokens, P patches a
+frame, E width, L text rows."""
+
 import math
 
 import torch
@@ -11,16 +13,26 @@ from torch import nn
 from torch.nn import functional as F
 
 CONFIG = {
-    "patch_size": [1, 2, 2], "num_attention_heads": 4, "attention_head_dim": 64, "in_channels": 16,
-    "out_channels": 16, "text_dim": 128, "freq_dim": 256, "ffn_dim": 1024, "num_layers": 8,
-    "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads", "eps": 1e-6, "rope_max_seq_len": 1024,
+    "patch_size": [1, 2, 2],
+    "num_attention_heads": 4,
+    "attention_head_dim": 64,
+    "in_channels": 16,
+    "out_channels": 16,
+    "text_dim": 128,
+    "freq_dim": 256,
+    "ffn_dim": 1024,
+    "num_layers": 8,
+    "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads",
+    "eps": 1e-6,
+    "rope_max_seq_len": 1024,
 }
 TEXT_ROWS = 512
 
 
 def pad_text(rows, lengths):
-    """(rows [B, L + 1, W], bias [B, 1, 1, L + 1]) of text rows [B, L, W], of which `lengths` [B] count: the
-    last row stands for all the padding."""
+    """(rows [B, L + 1, W], bias [B, 1, 1, L + 1]) of text rows [B, L, W], of which `lengths` [B]
+    count: the last row stands for all the padding."""
     n = rows.shape[1]
     rows = F.pad(rows, (0, 0, 0, 1))
     bias = torch.zeros(len(rows), n + 1, device=rows.device)
@@ -30,10 +42,13 @@ def pad_text(rows, lengths):
 
 
 def rotary_table(frames, height, width, head_dim, device, riflex=None):
-    """cos and sin [S, 1, D/2] of every token; riflex is (pair, frequency) for one pair of the time axis."""
+    """cos and sin [S, 1, D/2] of every token; riflex is (pair, frequency) for one pair of the time
+    axis."""
     pairs = head_dim // 6
     tables = []
-    for axis, (count, n) in enumerate([(frames, head_dim // 2 - 2 * pairs), (height, pairs), (width, pairs)]):
+    for axis, (count, n) in enumerate(
+        [(frames, head_dim // 2 - 2 * pairs), (height, pairs), (width, pairs)]
+    ):
         frequency = 10000.0 ** (-torch.arange(n, dtype=torch.float64) / n)
         if axis == 0 and riflex:
             frequency[riflex[0]] = riflex[1]
@@ -53,8 +68,9 @@ def rotate(x, table):
 
 
 def attend_frames(q, k, v, frames, counts, patches):
-    """Sparse attention: the tokens of frame t attend to the frames[t, : counts[t]]. q, k, v [B, H, S, D];
-    frames [T, most] int64, counts [T]. Keys are gathered for all frames of one count at a time."""
+    """Sparse attention: the tokens of frame t attend to the frames[t, : counts[t]]. q, k, v [B, H,
+    S, D]; frames [T, most] int64, counts [T]. Keys are gathered for all frames of one count at a
+    time."""
     b, h, _, d = q.shape
     q, k, v = (x.reshape(b, h, -1, patches, d) for x in (q, k, v))
     out = torch.empty_like(q)
@@ -110,7 +126,7 @@ class Block(nn.Module):
 
     def forward(self, x, text, bias, modulation, table, pattern=None):
         """x [B, S, E] f32; text [B, L + 1, E]; modulation [B, 6, E]."""
-        e = (self.scale_shift_table + modulation.float()).unsqueeze(2).unbind(1)    # six of [B, 1, E]
+        e = (self.scale_shift_table + modulation.float()).unsqueeze(2).unbind(1)  # six of [B, 1, E]
         norm = lambda y: F.layer_norm(y, y.shape[-1:], eps=self.eps)
         n = norm(x) * (1 + e[1]) + e[0]
         x = x + self.attn1(n, n, table=table, pattern=pattern) * e[2]
@@ -140,7 +156,11 @@ class Conditions(nn.Module):
     def time(self, timestep):
         """(embedding [B, E], modulation [B, 6, E]) of timesteps [B] in 0..1000, in f32."""
         half = self.waves // 2
-        frequency = torch.exp(-math.log(10000) * torch.arange(half, device=timestep.device, dtype=torch.float32) / half)
+        frequency = torch.exp(
+            -math.log(10000)
+            * torch.arange(half, device=timestep.device, dtype=torch.float32)
+            / half
+        )
         angle = timestep.float()[:, None] * frequency
         embedding = self.time_embedder(torch.cat((angle.cos(), angle.sin()), -1), F.silu)
         return embedding, self.time_proj(F.silu(embedding)).unflatten(-1, (6, -1))
@@ -156,16 +176,23 @@ class DiT(nn.Module):
         width = self.head_dim * heads
         self.patch_embedding = nn.Conv3d(c["in_channels"], width, (1, 2, 2), (1, 2, 2))
         self.condition_embedder = Conditions(c, width)
-        self.blocks = nn.ModuleList(Block(width, heads, c["ffn_dim"], c["eps"]) for _ in range(c["num_layers"]))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, c["ffn_dim"], c["eps"]) for _ in range(c["num_layers"])
+        )
         self.proj_out = nn.Linear(width, 4 * c["out_channels"])
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, width) / width**0.5)
 
     def forward(self, z, timestep, rows, bias, table, pattern=None):
-        """Velocity [B, C, T, Y, X] of latents z, timesteps [B] in 0..1000, and rows and bias of pad_text().
-        table: rotary_table(T, Y/2, X/2); pattern: (frames, counts, P) of attend_frames(), or None for dense."""
+        """Velocity [B, C, T, Y, X] of latents z, timesteps [B] in 0..1000, and rows and bias of
+        pad_text(). table: rotary_table(T, Y/2, X/2); pattern: (frames, counts, P) of
+        attend_frames(), or None for dense."""
         b, c, t, h, w = z.shape
-        patches = z.view(b, c, t, h // 2, 2, w // 2, 2).permute(0, 2, 3, 5, 1, 4, 6).reshape(b, -1, 4 * c)
-        x = F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias).float()
+        patches = (
+            z.view(b, c, t, h // 2, 2, w // 2, 2).permute(0, 2, 3, 5, 1, 4, 6).reshape(b, -1, 4 * c)
+        )
+        x = F.linear(
+            patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias
+        ).float()
         with torch.autocast(z.device.type, enabled=False):
             temb, modulation = self.condition_embedder.time(timestep)
         text = self.condition_embedder.text(rows)

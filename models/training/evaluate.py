@@ -1,14 +1,16 @@
-"""Generates videos of captions never trained, by several kinds of attention, and lets the checker judge.
+"""Generates videos of captions never trained, by several kinds of attention, and lets the checker
+judge.
 
     python evaluate.py --model ../tiny-wan --lvsa ../../build/lvsa --out DIR
         [--frames 81 161 321 481] [--methods dense riflex ...] [--captions 64] [--sweep]
 
-Writes DIR/results.json, one row for each length and method, and DIR/<frames>-<method>.png with frames of the
-first captions. Patterns come from `lvsa plan --json`; --plans FILE keeps them, for a machine without lvsa.
-"""
+Writes DIR/results.json, one row for each length and method, and DIR/<frames>-<method>.png with
+frames of the first captions. Patterns come from `lvsa plan --json`; --plans FILE keeps them, for a
+machine without lvsa."""
+
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")    # the checker runs in a process a processor
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the checker runs in a process a processor
 
 import argparse
 import collections
@@ -85,8 +87,10 @@ class Checkpoint:
         for part in (self.model, self.encoder, self.vae):
             part.to(device).eval().requires_grad_(False)
         config = json.loads((directory / "vae/config.json").read_text())
-        self.mean, self.std = (torch.tensor(config[k], device=device).view(1, -1, 1, 1, 1)
-                               for k in ("latents_mean", "latents_std"))
+        self.mean, self.std = (
+            torch.tensor(config[k], device=device).view(1, -1, 1, 1, 1)
+            for k in ("latents_mean", "latents_std")
+        )
         self.lvsa = json.loads((directory / "lvsa.json").read_text())
         if device == "cuda":
             channels_last(self.vae)
@@ -98,8 +102,19 @@ class Checkpoint:
     def latents(self, prompts, frames, seed, **options):
         keys = ("steps", "guidance", "flow_shift", "negative_prompt")
         steps, guidance, shift, negative = (options.pop(k, self.lvsa[k]) for k in keys)
-        return sample.generate(self.model, self.encoder, self.tokenizer, prompts, (frames + 3) // 4, steps, guidance,
-                               shift, seed, negative=negative, **options)
+        return sample.generate(
+            self.model,
+            self.encoder,
+            self.tokenizer,
+            prompts,
+            (frames + 3) // 4,
+            steps,
+            guidance,
+            shift,
+            seed,
+            negative=negative,
+            **options,
+        )
 
     @torch.no_grad()
     def decode(self, z):
@@ -114,17 +129,24 @@ class Checkpoint:
 
 def draw_captions(count, seed=2024):
     rng = random.Random(seed)
-    return [captions.write(captions.draw_scene(rng, True), i % len(captions.TEMPLATES)) for i in range(count)]
+    return [
+        captions.write(captions.draw_scene(rng, True), i % len(captions.TEMPLATES))
+        for i in range(count)
+    ]
 
 
 def by_quarter(reports, attribute):
     """Mean over reports, [4]; None where there is no report."""
-    return [float(np.mean([r["quarters"][q][attribute] for r in reports])) for q in range(4)] if reports else None
+    return (
+        [float(np.mean([r["quarters"][q][attribute] for r in reports])) for q in range(4)]
+        if reports
+        else None
+    )
 
 
 def summary(reports):
-    """Means of the reports by quarter, those of captions with one object and with two, and how many videos
-    were wrong (in quarters of them) of those that asked for a thing."""
+    """Means of the reports by quarter, those of captions with one object and with two, and how many
+    videos were wrong (in quarters of them) of those that asked for a thing."""
     objects = [captions.read(r["caption"])["objects"] for r in reports]
     row = {a: by_quarter(reports, a) for a in (*ATTRIBUTES, "speed")}
     for name, count in (("one", 1), ("two", 2)):
@@ -137,17 +159,23 @@ def summary(reports):
             if len(o) == 1:
                 asked[o[0][attribute]] += 1
                 wrong[o[0][attribute]] += 1 - np.mean([q[attribute] for q in r["quarters"]])
-        row[f"{attribute}_wrong"] = {k: f"{wrong[k]:.1f} of {asked[k]}" for k in sorted(asked) if wrong[k] > 0}
+        row[f"{attribute}_wrong"] = {
+            k: f"{wrong[k]:.1f} of {asked[k]}" for k in sorted(asked) if wrong[k] > 0
+        }
     return row
 
 
 def run_cell(checkpoint, pool, plans, prompts, frames, method, at_once, **options):
     """(seconds of denoising, futures of the checker's reports, first videos)."""
     plan, rotate, riflex = METHODS[method]
-    pattern = None if plan is None else sample.Pattern(plans.get(frames, plan, rotate), checkpoint.device)
+    pattern = (
+        None if plan is None else sample.Pattern(plans.get(frames, plan, rotate), checkpoint.device)
+    )
     seconds, futures, first = 0.0, [], []
-    if checkpoint.device == "cuda":    # compiles for this length before the time is taken
-        checkpoint.latents(prompts[:at_once], frames, 0, pattern=pattern, riflex=riflex, **{**options, "steps": 1})
+    if checkpoint.device == "cuda":  # compiles for this length before the time is taken
+        checkpoint.latents(
+            prompts[:at_once], frames, 0, pattern=pattern, riflex=riflex, **{**options, "steps": 1}
+        )
     for i in range(0, len(prompts), at_once):
         some = prompts[i : i + at_once]
         begin = time.time()
@@ -173,28 +201,40 @@ def main():
     parser.add_argument("--captions", type=int, default=64)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--at-once", type=int, default=64, help="videos in one batch")
-    parser.add_argument("--sweep", action="store_true", help="other guidance and shifts at the model's length, too")
-    parser.add_argument("--seconds", type=float, default=1e9, help="start nothing new after so long")
+    parser.add_argument(
+        "--sweep", action="store_true", help="other guidance and shifts at the model's length, too"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=1e9, help="start nothing new after so long"
+    )
     args = parser.parse_args()
     if not (args.model / "model_index.json").exists():
         parser.error(f"{args.model}: no checkpoint; the model's files are wanted there")
     begin = time.time()
     args.out.mkdir(parents=True, exist_ok=True)
-    pool = concurrent.futures.ProcessPoolExecutor(max(1, min(14, os.cpu_count() - 2)), multiprocessing.get_context("fork"))
-    list(pool.map(abs, range(64)))               # the processes start before the device is touched
+    pool = concurrent.futures.ProcessPoolExecutor(
+        max(1, min(14, os.cpu_count() - 2)), multiprocessing.get_context("fork")
+    )
+    list(pool.map(abs, range(64)))  # the processes start before the device is touched
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
     torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
     checkpoint = Checkpoint(args.model, device)
     plans = Plans(args.lvsa, args.plans)
     horizon = checkpoint.lvsa["frames"]
-    prompts = draw_captions(2 * args.captions)    # all at the model's own length, half beyond
+    prompts = draw_captions(2 * args.captions)  # all at the model's own length, half beyond
     fixed = {"steps": args.steps} if args.steps else {}
-    cells = [(frames, method, fixed) for frames in args.frames for method in args.methods
-             if frames > horizon or method == "dense"]
+    cells = [
+        (frames, method, fixed)
+        for frames in args.frames
+        for method in args.methods
+        if frames > horizon or method == "dense"
+    ]
     if args.sweep:
-        cells[1:1] = [(horizon, "dense", {**fixed, "guidance": g, "flow_shift": s})
-                      for g, s in ((2.0, 3.0), (5.0, 3.0), (3.0, 5.0), (5.0, 5.0), (3.0, 2.0), (3.0, 8.0))]
+        cells[1:1] = [
+            (horizon, "dense", {**fixed, "guidance": g, "flow_shift": s})
+            for g, s in ((2.0, 3.0), (5.0, 3.0), (3.0, 5.0), (5.0, 5.0), (3.0, 2.0), (3.0, 8.0))
+        ]
     waiting, rows = [], []
 
     def collect(least):
@@ -210,8 +250,16 @@ def main():
             print(f"out of time before {frames} {method}", flush=True)
             break
         some = prompts[: None if frames <= horizon and options == fixed else args.captions]
-        seconds, futures, first = run_cell(checkpoint, pool, plans, some, frames, method, args.at_once, **options)
-        row = {"frames": frames, "method": method, "videos": len(some), "seconds": round(seconds, 2), **options}
+        seconds, futures, first = run_cell(
+            checkpoint, pool, plans, some, frames, method, args.at_once, **options
+        )
+        row = {
+            "frames": frames,
+            "method": method,
+            "videos": len(some),
+            "seconds": round(seconds, 2),
+            **options,
+        }
         waiting.append((row, futures))
         name = f"{frames}-{method}" + "".join(f"-{k}{v}" for k, v in options.items())
         videos = [torch.from_numpy(v).permute(3, 0, 1, 2).float() / 127.5 - 1 for v in first]

@@ -1,4 +1,6 @@
-"""Makes latents: the UniPC schedule as diffusers configures it for Wan, guidance, dense or sparse attention."""
+"""Makes latents: the UniPC schedule as diffusers configures it for Wan, guidance, dense or sparse
+attention."""
+
 import json
 import math
 import subprocess
@@ -10,7 +12,8 @@ import text
 
 
 class UniPC:
-    """Order 2, bh2, predicting the clean sample, on flow sigmas with a shift; scalars in f32 as in diffusers."""
+    """Order 2, bh2, predicting the clean sample, on flow sigmas with a shift; scalars in f32 as in
+    diffusers."""
 
     def __init__(self, steps, shift):
         s = torch.linspace(1, 1 / 1000, steps + 1, dtype=torch.float64)[:-1]
@@ -23,7 +26,8 @@ class UniPC:
         self.past, self.last, self.order = [], None, 1
 
     def _ratio(self, to, from_):
-        """How `past` steps lie behind: (lambda[from - 1] - lambda[from]) / h of a step from `from_` to `to`."""
+        """How `past` steps lie behind: (lambda[from - 1] - lambda[from]) / h of a step from `from_`
+        to `to`."""
         h = self.log_snr[to] - self.log_snr[from_]
         return ((self.log_snr[from_ - 1] - self.log_snr[from_]) / h).item()
 
@@ -70,10 +74,27 @@ class Pattern:
 
 
 def plans_of(lvsa, frames, options, rotate):
-    """Plans for all rotations of the keyframes (or for the first) of 128 x 128 pixels, by the program `lvsa`."""
+    """Plans for all rotations of the keyframes (or for the first) of 128 x 128 pixels, by the
+    program `lvsa`."""
+
     def plan(offset):
-        command = [lvsa, "plan", "-q", "--family", "wan2.1-1.3b", "--num-frames", str(frames), "-H", "128", "-W",
-                   "128", *options, "--rotation-offset", str(offset), "--json"]
+        command = [
+            lvsa,
+            "plan",
+            "-q",
+            "--family",
+            "wan2.1-1.3b",
+            "--num-frames",
+            str(frames),
+            "-H",
+            "128",
+            "-W",
+            "128",
+            *options,
+            "--rotation-offset",
+            str(offset),
+            "--json",
+        ]
         return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
     first = plan(0)
@@ -81,7 +102,8 @@ def plans_of(lvsa, frames, options, rotate):
 
 
 def riflex_pair(frames, horizon=21, head_dim=64):
-    """The time axis' pair whose period is nearest to the horizon, and its frequency of one turn a video."""
+    """The time axis' pair whose period is nearest to the horizon, and its frequency of one turn a
+    video."""
     n = head_dim // 2 - 2 * (head_dim // 6)
     periods = [2 * math.pi * 10000 ** (j / n) for j in range(n)]
     pair = min(range(n), key=lambda j: abs(periods[j] - horizon))
@@ -89,19 +111,43 @@ def riflex_pair(frames, horizon=21, head_dim=64):
 
 
 @torch.no_grad()
-def generate(model, encoder, tokenizer, captions, latent_frames, steps, guidance, shift, seed=0,
-             pattern=None, riflex=False, negative="", size=16):
-    """Normalised latents [B, 16, T, size, size] of B captions, on the model's device; seeds are seed, seed + 1 ..."""
+def generate(
+    model,
+    encoder,
+    tokenizer,
+    captions,
+    latent_frames,
+    steps,
+    guidance,
+    shift,
+    seed=0,
+    pattern=None,
+    riflex=False,
+    negative="",
+    size=16,
+):
+    """Normalised latents [B, 16, T, size, size] of B captions, on the model's device; seeds are
+    seed, seed + 1 ..."""
     device = next(model.parameters()).device
-    noise = [torch.randn(1, 16, latent_frames, size, size, generator=torch.Generator("cpu").manual_seed(seed + i))
-             for i in range(len(captions))]
+    noise = [
+        torch.randn(
+            1, 16, latent_frames, size, size, generator=torch.Generator("cpu").manual_seed(seed + i)
+        )
+        for i in range(len(captions))
+    ]
     z = torch.cat(noise).to(device)
     guided = guidance > 1
     texts = [*captions, *[negative] * len(captions)] if guided else list(captions)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
     rows, bias = wan_dit.pad_text(*text.encode(encoder, tokenizer(texts).to(device)))
-    table = wan_dit.rotary_table(latent_frames, size // 2, size // 2, model.head_dim, device,
-                                 riflex_pair(latent_frames) if riflex else None)
+    table = wan_dit.rotary_table(
+        latent_frames,
+        size // 2,
+        size // 2,
+        model.head_dim,
+        device,
+        riflex_pair(latent_frames) if riflex else None,
+    )
     schedule = UniPC(steps, shift)
     for i, t in enumerate(schedule.timesteps.tolist()):
         frames = pattern.at(i) if pattern else None

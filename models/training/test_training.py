@@ -1,7 +1,9 @@
-"""Holds the training's own parts against diffusers', transformers' and the checker's against the truth.
+"""Holds the training's own parts against diffusers', transformers' and the checker's against the
+truth.
 
-    python test_training.py        some two minutes on two cores
+python test_training.py        some two minutes on two cores
 """
+
 import pathlib
 import random
 import tempfile
@@ -54,9 +56,15 @@ def test_wrong_captions():
         video = clips.render([scene], 81, "cpu", i)[0]
         frames = ((video * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 3, 0).numpy()
         said = scene["objects"][0]
-        for key, names in (("colour", list(captions.COLOURS)), ("shape", captions.SHAPES), ("motion", list(captions.MOTIONS))):
+        for key, names in (
+            ("colour", list(captions.COLOURS)),
+            ("shape", captions.SHAPES),
+            ("motion", list(captions.MOTIONS)),
+        ):
             other = names[(names.index(said[key]) + 1) % len(names)]
-            report = check_video.check(frames, captions.write({**scene, "objects": [{**said, key: other}]}))
+            report = check_video.check(
+                frames, captions.write({**scene, "objects": [{**said, key: other}]})
+            )
             assert not any(q[key] for q in report["quarters"]), (scene, key, other)
 
 
@@ -84,13 +92,17 @@ def test_dit():
     full[:, : text.LENGTH] = rows
     z, timestep = torch.randn(2, 16, 5, 16, 16), torch.tensor([999.0, 340.0])
     table = wan_dit.rotary_table(5, 8, 8, 64, "cpu")
-    wanted = theirs(hidden_states=z, timestep=timestep, encoder_hidden_states=full, return_dict=False)[0]
+    wanted = theirs(
+        hidden_states=z, timestep=timestep, encoder_hidden_states=full, return_dict=False
+    )[0]
     assert error(ours(z, timestep, *wan_dit.pad_text(rows, lengths), table), wanted) < 1e-5
 
 
 def test_schedule():
     for steps, shift in ((30, 3.0), (8, 5.0), (2, 1.0), (1, 3.0)):
-        theirs = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
+        theirs = UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
+        )
         theirs.set_timesteps(steps)
         ours = sample.UniPC(steps, shift)
         assert ours.timesteps.tolist() == theirs.timesteps.tolist()
@@ -118,7 +130,8 @@ def test_sparse():
 
 @torch.no_grad()
 def test_text():
-    """spiece.model and tokenizer.json agree, captions fit, and a short mask gives the rows of a long one."""
+    """spiece.model and tokenizer.json agree, captions fit, and a short mask gives the rows of a
+    long one."""
     model = text.make_tokenizer()
     ours = text.Tokenizer(model)
     with tempfile.TemporaryDirectory() as directory:

@@ -3,11 +3,12 @@
     python train_dit.py --work DIR --seconds 520 --planned 775
     python train_dit.py --work DIR --seconds 390 --last
 
-Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and text.safetensors there
-(f32 averages of the weights) and state.pt, from which the next call goes on. The learning rate falls to
-nothing over --planned seconds of training, of all calls together, or by the end of the --last one. Without
-state.pt a call goes on from the averages, without either it begins.
-"""
+Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and
+text.safetensors there (f32 averages of the weights) and state.pt, from which the next call goes on.
+The learning rate falls to nothing over --planned seconds of training, of all calls together, or by
+the end of the --last one. Without state.pt a call goes on from the averages, without either it
+begins."""
+
 import argparse
 import json
 import pathlib
@@ -26,8 +27,8 @@ from common import Average, rate, step_if_finite
 
 BATCH = 64
 RATE = 1e-3
-WITHOUT_TEXT = 0.1   # share of clips whose text is empty, for guidance
-SHIFT = 3.0          # noise levels: s = SHIFT u / (1 + (SHIFT - 1) u), u logit-normal
+WITHOUT_TEXT = 0.1  # share of clips whose text is empty, for guidance
+SHIFT = 3.0  # noise levels: s = SHIFT u / (1 + (SHIFT - 1) u), u logit-normal
 
 
 def noise_levels(count, device):
@@ -44,8 +45,15 @@ def main():
     parser.add_argument("--planned", type=float, default=775)
     parser.add_argument("--last", action="store_true", help="the learning rate ends with this call")
     parser.add_argument("--bank", type=pathlib.Path, help="folder that bank.py fills meanwhile")
-    parser.add_argument("--clips", type=int, default=32768, help="clips to encode first where --bank has none, as far as time allows")
-    parser.add_argument("--clip-seconds", type=float, default=60, help="time to draw and encode them")
+    parser.add_argument(
+        "--clips",
+        type=int,
+        default=32768,
+        help="clips to encode first where --bank has none, as far as time allows",
+    )
+    parser.add_argument(
+        "--clip-seconds", type=float, default=60, help="time to draw and encode them"
+    )
     parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
     args = parser.parse_args()
     begin = time.time()
@@ -57,9 +65,10 @@ def main():
 
     model, encoder = wan_dit.DiT().to(device), text.make_encoder(tokenizer.size()).to(device)
     both = torch.nn.ModuleList([model, encoder])
-    optimizer = torch.optim.AdamW(both.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01,
-                                  fused=device == "cuda")
-    step, elapsed, fresh = 0, 0.0, 0    # fresh: the step at which the optimizer began
+    optimizer = torch.optim.AdamW(
+        both.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=device == "cuda"
+    )
+    step, elapsed, fresh = 0, 0.0, 0  # fresh: the step at which the optimizer began
     average = Average(both, 0.9995)
     if (args.work / "state.pt").exists():
         state = torch.load(args.work / "state.pt", map_location=device)
@@ -84,7 +93,10 @@ def main():
         bank.fill(args.work, tokenizer, args.clips, args.clip_seconds, frames, 1000 + step)
     print(f"{bank.size()} clips after {time.time() - begin:.0f} s", flush=True)
     report = json.loads((args.work / "vae.json").read_text())
-    mean, std = (torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1) for k in ("latents_mean", "latents_std"))
+    mean, std = (
+        torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1)
+        for k in ("latents_mean", "latents_std")
+    )
     nothing = tokenizer([""]).to(device)
     half = clips.SIDE // 16
     table = wan_dit.rotary_table((frames + 3) // 4, half, half, model.head_dim, device)
@@ -118,19 +130,34 @@ def main():
         losses += loss.detach()
         count = step - since
         if step - first in (1, 10, 100) or count == 500:
-            print(f"{step} {time.time() - begin:.0f}s {bank.size()} clips loss {loss.item():.4f} mean {losses.item() / count:.4f} "
-                  f"norm {norm.item():.2f} rate {group['lr']:.1e}", flush=True)
+            print(
+                f"{step} {time.time() - begin:.0f}s {bank.size()} clips loss {loss.item():.4f} "
+                f"mean {losses.item() / count:.4f} "
+                f"norm {norm.item():.2f} rate {group['lr']:.1e}",
+                flush=True,
+            )
             if count == 500:
                 since, losses = step, torch.zeros((), device=device)
 
     elapsed += time.time() - start
     print(f"{step} steps, {elapsed:.0f} s of {planned:.0f}", flush=True)
-    torch.save({"weights": both.state_dict(), "optimizer": optimizer.state_dict(), "average": average.mean,
-                "step": step, "elapsed": elapsed, "fresh": fresh}, args.work / "state.pt")
+    torch.save(
+        {
+            "weights": both.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "average": average.mean,
+            "step": step,
+            "elapsed": elapsed,
+            "fresh": fresh,
+        },
+        args.work / "state.pt",
+    )
     average.store(both)
     save_file(model.state_dict(), args.work / "dit.safetensors")
-    save_file({k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},
-              args.work / "text.safetensors")
+    save_file(
+        {k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},
+        args.work / "text.safetensors",
+    )
     (args.work / "dit.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
 
 

@@ -1,12 +1,13 @@
-"""Trains the VAE on drawn clips: vae.safetensors (f32 average of the weights) and vae.json in --out.
+"""Trains the VAE on drawn clips: vae.safetensors (f32 average of the weights) and vae.json in
+--out.
 
     python train_vae.py --out DIR --seconds 450
     python train_vae.py --out DIR --seconds 250 --go-on
     python train_vae.py --out DIR --seconds 300 --decoder-only
 
---go-on and --decoder-only go on from the files in DIR; the latter leaves the encoder as it is, so that
-latents stay valid.
-"""
+--go-on and --decoder-only go on from the files in DIR; the latter leaves the encoder as it is, so
+that latents stay valid."""
+
 import argparse
 import json
 import math
@@ -23,16 +24,17 @@ import clips
 import vae as wan_vae
 from common import Average, channels_last, rate, rounded, save_sheet, step_if_finite
 
-KL = 1e-4            # on the mean of the latents: weak, their deviation is measured and divided by
+KL = 1e-4  # on the mean of the latents: weak, their deviation is measured and divided by
 LEAST_LOGVAR = -6.0  # of the encoder's own noise
-NOISE = 0.15         # added besides, of each channel's deviation: what the transformer may be off by
+NOISE = 0.15  # added besides, of each channel's deviation: what the transformer may be off by
 RATE = 8e-4
 OBJECTS = 6
 
 
 def schedule(fraction, step, first, small):
-    """(clips a step, frames, edge of the crop) at a fraction of the training; the `first` call begins with
-    short clips. Every fourth step is for first frames, of which a long clip has but one."""
+    """(clips a step, frames, edge of the crop) at a fraction of the training; the `first` call
+    begins with short clips. Every fourth step is for first frames, of which a long clip has but
+    one."""
     if small:
         return 1, 9 if fraction < 0.7 else 5, 32
     if step % 4 == 3:
@@ -43,7 +45,8 @@ def schedule(fraction, step, first, small):
 
 
 def draw(rng, count, frames, edge, device):
-    """Crops [count, 3, F, edge, edge] of new clips, of many objects: there is most to learn at their edges."""
+    """Crops [count, 3, F, edge, edge] of new clips, of many objects: there is most to learn at
+    their edges."""
     scenes = [captions.draw_scene(rng, False) for _ in range(count)]
     for scene in scenes:
         while len(scene["objects"]) < OBJECTS:
@@ -54,8 +57,8 @@ def draw(rng, count, frames, edge, device):
 
 
 def loss_of(video, out, mean, logvar):
-    """Absolute and squared error, heavier near edges and in the first frame, which is alone in its latent
-    frame; the error of neighbours' differences, for crisp edges; and KL."""
+    """Absolute and squared error, heavier near edges and in the first frame, which is alone in its
+    latent frame; the error of neighbours' differences, for crisp edges; and KL."""
     dx, dy = ((video - video.roll(1, axis)).abs().amax(1, keepdim=True) for axis in (-1, -2))
     edges = F.max_pool3d((dx + dy).clamp(max=1), (1, 5, 5), 1, (0, 2, 2))
     weight = 1 + 5 * edges
@@ -81,21 +84,28 @@ def measure(model, device, small):
     for frames, count in ((9, 2),) if small else ((81, 24), (321, 4)):
         errors, pictures = [], []
         for i in range(count):
-            video = clips.render([captions.draw_scene(rng, True)], frames, device, rng.randrange(1 << 30))
+            video = clips.render(
+                [captions.draw_scene(rng, True)], frames, device, rng.randrange(1 << 30)
+            )
             with autocast:
                 out = model.decode(model.encode(video)[0]).float().clamp(-1, 1)
             errors.append((out - video)[0])
             pictures += [video[0], out[0]] if i < 4 else []
         error = torch.stack(errors)
-        report[str(frames)] = {"psnr": psnr(error), "first_frame": psnr(error[:, :, :1]),
-                               "last_quarter": psnr(error[:, :, -(frames // 4):]),
-                               "worst": min(map(psnr, errors))}
+        report[str(frames)] = {
+            "psnr": psnr(error),
+            "first_frame": psnr(error[:, :, :1]),
+            "last_quarter": psnr(error[:, :, -(frames // 4) :]),
+            "worst": min(map(psnr, errors)),
+        }
         report["sheet"] = pictures if frames <= 81 else report["sheet"]
     latents = []
     for _ in range(2 if small else 24):
         scenes = [captions.draw_scene(rng, False) for _ in range(1 if small else 8)]
         with autocast:
-            mean = model.encode(clips.render(scenes, 9 if small else 81, device, rng.randrange(1 << 30)))[0]
+            mean = model.encode(
+                clips.render(scenes, 9 if small else 81, device, rng.randrange(1 << 30))
+            )[0]
         latents.append(mean.float())
     z = torch.cat(latents).transpose(0, 1).flatten(1)
     deviation = z.std(1)
@@ -119,7 +129,7 @@ def main():
     torch.set_float32_matmul_precision("high")
     begin = time.time()
     old = args.go_on or args.decoder_only
-    rng = random.Random(time.time_ns() if old else 0)    # other clips than the calls before
+    rng = random.Random(time.time_ns() if old else 0)  # other clips than the calls before
     model = wan_vae.VAE().to(device)
     if device == "cuda":
         channels_last(model)
@@ -130,12 +140,14 @@ def main():
         model.encoder.requires_grad_(False), model.quant_conv.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     average = Average(model, 0.998)
-    optimizer = torch.optim.AdamW(trained, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=device == "cuda")
+    optimizer = torch.optim.AdamW(
+        trained, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=device == "cuda"
+    )
 
     step, fraction, start = 0, 0.0, begin
     while fraction < 1:
         if step == 8:
-            start = time.time()                          # compiling isn't training
+            start = time.time()  # compiling isn't training
         fraction = min(1.0, (time.time() - start) / (args.seconds - (start - begin)))
         for group in optimizer.param_groups:
             group["lr"] = RATE * rate(fraction if not old else 0.2 + 0.8 * fraction, step, 200)
@@ -156,13 +168,19 @@ def main():
         step_if_finite(optimizer, norm)
         average.update(step)
         if step in (1, 10, 50) or step % 250 == 0:
-            print(f"{step} {time.time() - begin:.0f}s {shape} loss {loss.item():.4f} kl {kl.item():.2f} "
-                  f"psnr {psnr((out - video).float()):.1f} norm {norm.item():.2f}", flush=True)
+            print(
+                f"{step} {time.time() - begin:.0f}s {shape} loss {loss.item():.4f} "
+                f"kl {kl.item():.2f} "
+                f"psnr {psnr((out - video).float()):.1f} norm {norm.item():.2f}",
+                flush=True,
+            )
         step += 1
 
     torch.backends.cudnn.benchmark = False
     average.store(model)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.out / "vae.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, args.out / "vae.safetensors"
+    )
     rounded(model)
     report = measure(model, device, args.small)
     save_sheet(args.out / "vae.png", report.pop("sheet"))

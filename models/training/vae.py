@@ -1,24 +1,35 @@
 """Wan's VAE in one pass over a clip, under diffusers' parameter names.
 
-diffusers encodes and decodes chunk by chunk with caches, which is launch-bound at this size. Its chunks
-compute causal convolutions with zeros in front, so one pass over all frames gives the same numbers, with
-two exceptions that Resample keeps: the first frame skips time_conv, going down and going up.
-Layout: [B, C, F, H, W].
-"""
+diffusers encodes and decodes chunk by chunk with caches, which is launch-bound at this size. Its
+chunks compute causal convolutions with zeros in front, so one pass over all frames gives the same
+numbers, with two exceptions that Resample keeps: the first frame skips time_conv, going down and
+going up. Layout: [B, C, F, H, W]."""
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 CONFIG = {
-    "base_dim": 24, "decoder_base_dim": 32, "z_dim": 16, "dim_mult": [1, 2, 3, 3], "num_res_blocks": 1,
-    "attn_scales": [], "temperal_downsample": [False, True, True], "dropout": 0.0,
+    "base_dim": 24,
+    "decoder_base_dim": 32,
+    "z_dim": 16,
+    "dim_mult": [1, 2, 3, 3],
+    "num_res_blocks": 1,
+    "attn_scales": [],
+    "temperal_downsample": [False, True, True],
+    "dropout": 0.0,
 }
 
 
 def norm_silu(x, gamma):
     """silu of x / |x| * sqrt(C) * gamma, |x| over the C channels of a point."""
     y = x.float()
-    y = y * torch.rsqrt(y.square().sum(1, keepdim=True).clamp(min=1e-24)) * (x.shape[1] ** 0.5) * gamma
+    y = (
+        y
+        * torch.rsqrt(y.square().sum(1, keepdim=True).clamp(min=1e-24))
+        * (x.shape[1] ** 0.5)
+        * gamma
+    )
     return F.silu(y).to(x.dtype)
 
 
@@ -27,10 +38,12 @@ class CausalConv(nn.Conv3d):
 
     def __init__(self, cin, cout, kernel, stride=1):
         kernel = (kernel,) * 3 if isinstance(kernel, int) else kernel
-        super().__init__(cin, cout, kernel, stride, padding=(kernel[0] - 1, kernel[1] // 2, kernel[2] // 2))
+        super().__init__(
+            cin, cout, kernel, stride, padding=(kernel[0] - 1, kernel[1] // 2, kernel[2] // 2)
+        )
 
     def forward(self, x):
-        return super().forward(x)[:, :, : x.shape[2]]    # padding adds frames behind, too
+        return super().forward(x)[:, :, : x.shape[2]]  # padding adds frames behind, too
 
 
 class Norm(nn.Module):
@@ -64,7 +77,10 @@ class Attention(nn.Module):
     def __init__(self, channels):
         super().__init__()
         self.norm = Norm(channels, 2)
-        self.to_qkv, self.proj = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
+        self.to_qkv, self.proj = (
+            nn.Conv2d(channels, 3 * channels, 1),
+            nn.Conv2d(channels, channels, 1),
+        )
 
     def pictures(self, x):
         n, c, h, w = x.shape
@@ -87,7 +103,9 @@ class Resample(nn.Module):
             if time:
                 self.time_conv = CausalConv(channels, 2 * channels, (3, 1, 1))
         else:
-            self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(channels, channels, 3, stride=2))
+            self.resample = nn.Sequential(
+                nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(channels, channels, 3, stride=2)
+            )
             if time:
                 self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1))
 
