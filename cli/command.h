@@ -29,6 +29,7 @@ typedef struct command {
     const option_group *groups;
     size_t settings_size;
     bool computes; /* on all threads, for long */
+    bool shares;   /* its work with the processes that mpirun has started, see together.h */
     exit_code (*run)(const void *settings);
 } command;
 

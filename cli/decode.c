@@ -129,4 +129,5 @@ const command decode_command = {
     .groups = decode_groups,
     .settings_size = sizeof(decode_settings),
     .computes = true,
+    .shares = true,
     .run = run_decode};

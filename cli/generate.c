@@ -70,4 +70,5 @@ const command generate_command = {
     .groups = generate_groups,
     .settings_size = sizeof(generate_settings),
     .computes = true,
+    .shares = true,
     .run = run_generate};

@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "manual.h"
+#include "together.h"
 
 #ifdef LVSA_HAVE_PNG
 #include <png.h>
@@ -103,7 +104,7 @@ static exit_code run_command(const command *c, int argc, char **argv)
 {
     char name[64], sentence[512];
     snprintf(name, sizeof name, "lvsa %s", c->name);
-    talk_begin(name, TALK_NORMAL);
+    if (together_is_first()) talk_begin(name, TALK_NORMAL);
     void *settings = calloc(1, c->settings_size);
     if (!settings) return complain(CODE_MEMORY, "%zu bytes don't fit in memory", c->settings_size);
 
@@ -113,9 +114,10 @@ static exit_code run_command(const command *c, int argc, char **argv)
     case PARSE_HELP: manual_print_command_help(stdout, c); break;
     case PARSE_RUN: {
         const common_settings *s = settings;
-        talk_begin(name, s->quiet.value     ? TALK_QUIET
-                         : s->verbose.value ? TALK_VERBOSE
-                                            : TALK_NORMAL);
+        if (together_is_first())
+            talk_begin(name, s->quiet.value     ? TALK_QUIET
+                             : s->verbose.value ? TALK_VERBOSE
+                                                : TALK_NORMAL);
         code = c->run(settings);
         break;
     }
@@ -123,6 +125,15 @@ static exit_code run_command(const command *c, int argc, char **argv)
     free(settings);
     talk_begin("lvsa", TALK_NORMAL);
     return code;
+}
+
+/* The same where mpirun has started several processes, if the command can use them. */
+static exit_code run_together(const command *c, int argc, char **argv)
+{
+    int run = 1;
+    exit_code code = c->shares ? together_meet(&run) : CODE_DONE;
+    if (code == CODE_DONE && run) code = run_command(c, argc, argv);
+    return together_part(code);
 }
 
 /* A result that couldn't be written is no result. */
@@ -171,6 +182,6 @@ int main(int argc, char **argv)
     int words = 0;
     const command *c = find_command(&words, argc, argv);
     if (c && c->computes) spin_briefly(argv - 1);
-    return (int)finish(c ? run_command(c, argc - words, argv + words)
+    return (int)finish(c ? run_together(c, argc - words, argv + words)
                          : unknown_command(argc, argv));
 }

@@ -127,3 +127,4 @@ const command resume_command = {
     .settings_size = sizeof(resume_settings),
     .computes = true,
     .run = run_resume};
+    .shares = true,

@@ -12,6 +12,7 @@
 #include "mask.h"
 #include "profile.h"
 #include "progress.h"
+#include "together.h"
 
 /* ---- options that runs share ----------------------------------------------------------------- */
 
@@ -253,6 +254,7 @@ static exit_code prepare(run *r)
     o.model = r->task->model ? r->task->model : s->job.make.model.value;
     o.threads = s->machine.threads.value;
     o.offload = s->machine.offload.value;
+    o.ranks = together_get_ranks();
     TRY(read_device(&o, s->machine.device.value));
     if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));
@@ -261,6 +263,7 @@ static exit_code prepare(run *r)
     TRY(find_path(r));
     r->job.user = r;
     if (s->pictures.every.value) r->job.on_preview = on_preview;
+    if (!together_is_first()) return CODE_DONE;
     if (s->file.dry_run.value) r->job.on_message = on_message;
     TRY(complain_status(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
     TRY(make_plan(r));
@@ -366,7 +369,9 @@ exit_code run_make(const run_task *task)
      * the frames would depend on more than the options. */
     unsetenv("LVSA_BACKEND");
     exit_code code = prepare(&r);
-    if (code == CODE_DONE && !s->file.dry_run.value) {
+    if (code == CODE_DONE && !together_is_first())
+        code = complain_status(lvsa_generate(r.pipeline, &r.job));
+    else if (code == CODE_DONE && !s->file.dry_run.value) {
         interrupt_catch();
         code = write_record(&r);
         if (code == CODE_DONE) code = open_pictures(&r);
@@ -375,6 +380,7 @@ exit_code run_make(const run_task *task)
         if (code == CODE_DONE) code = generate(&r);
     }
     lvsa_video_abort(&r.video);
+        if (code == CODE_DONE && !task->decode) code = together_go();
     keep_close(&r.keep);
     pictures_close(&r.pictures);
     lvsa_plan_free(&r.plan);

@@ -98,6 +98,8 @@ LVSA_API lvsa_status lvsa_ranks_open(lvsa_ranks **out);
 LVSA_API void lvsa_ranks_close(lvsa_ranks **ranks);
 LVSA_API int lvsa_ranks_get_rank(const lvsa_ranks *ranks);
 LVSA_API int lvsa_ranks_get_size(const lvsa_ranks *ranks);
+/* data of rank 0 to all; all call it. Fails with LVSA_ERR_DEVICE. */
+LVSA_API lvsa_status lvsa_ranks_broadcast(lvsa_ranks *ranks, void *data, size_t bytes);
 /* Ends all of them at once, with this exit code; returns where there is only one. */
 LVSA_API void lvsa_ranks_abort(lvsa_ranks *ranks, int code);
 

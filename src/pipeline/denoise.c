@@ -13,8 +13,10 @@ void lv_work_find_latents(lv_work *w)
     w->shape[0] = w->p->model->channels;
     w->shape[2] = w->height / w->p->vae->spatial;
     w->shape[3] = w->width / w->p->vae->spatial;
-    w->count = w->own_count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
+    w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
     memcpy(w->own, w->shape, sizeof w->own);
+    if (w->halo) w->own[1] = w->halo->info.frames;
+    w->own_count = w->count / (size_t)w->shape[1] * (size_t)w->own[1];
 }
 
 lvsa_status lv_work_make_latents(lv_work *w)

@@ -59,6 +59,7 @@ static lvsa_status forecast_begin(lvsa_forecast *out, lv_work *w)
 {
     LV_TRY(lv_work_find_sizes(w));
     LV_TRY(lv_work_choose_plan(w));
+    LV_TRY(lv_work_share(w)); /* of this rank, which doesn't need the others to be measured */
     if (w->job->state) return lv_work_take_texts(w);
     LV_TRY(lv_work_tokenize(w));
     return forecast_text(&out->text, w);

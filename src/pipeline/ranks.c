@@ -14,6 +14,11 @@ void lvsa_ranks_abort(lvsa_ranks *ranks, int code) { lv_comm_abort(ranks, code);
 int lvsa_ranks_get_rank(const lvsa_ranks *ranks) { return ranks->rank; }
 int lvsa_ranks_get_size(const lvsa_ranks *ranks) { return ranks->size; }
 
+lvsa_status lvsa_ranks_broadcast(lvsa_ranks *ranks, void *data, size_t bytes)
+{
+    return lv_comm_broadcast(ranks, data, bytes, 0);
+}
+
 /* ---- one job --------------------------------------------------------------------------------- */
 
 bool lv_work_is_first(const lv_work *w) { return !w->p->ranks || w->p->ranks->rank == 0; }
@@ -59,8 +64,6 @@ lvsa_status lv_work_make_parts(lv_work *w)
 {
     if (!w->halo) return LVSA_OK;
     const int size = w->p->ranks->size;
-    w->own[1] = w->halo->info.frames;
-    w->own_count = (size_t)(w->own[0] * w->own[1] * w->own[2] * w->own[3]);
     w->part = lv_zalloc_array(w->own_count, sizeof *w->part);
     w->parts = lv_zalloc_array(w->count, sizeof *w->parts);
     w->part_bytes = lv_zalloc_array((size_t)size, sizeof *w->part_bytes);

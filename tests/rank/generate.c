@@ -9,7 +9,7 @@
 
 #include <lvsa/lvsa.h>
 
-#include "engine/parallel/comm.h"
+#include "base/error.h"
 
 static lvsa_ranks *ranks;
 static int rank, size;
@@ -173,7 +173,7 @@ static void check_resuming(const char *model, const char *scratch)
     snprintf(path, sizeof path, "%s/state-%d.safetensors", scratch, size);
     alone.state = path;
     if (rank == 0) want(make(&alone, model, job, NULL), "a run alone");
-    want(lv_comm_broadcast(ranks, path, sizeof path, 0), "waiting for the state");
+    want(lvsa_ranks_broadcast(ranks, path, sizeof path), "waiting for the state");
     want(lvsa_state_open(&state, path), path);
     job.state = state;
     want(make(&together, model, job, ranks), "a run gone on with");

@@ -1,0 +1,23 @@
+/* together.h: processes that mpirun has started, and that make one video. The first has the files
+ * and tells; the others are silent, and begin when it does: so what fails in all is said once. */
+#ifndef CLI_TOGETHER_H
+#define CLI_TOGETHER_H
+
+#include <stdbool.h>
+
+#include "talk.h"
+
+/* Before the command. *run is 0 where there is nothing to do for this process: the first one's
+ * command needs no help. */
+exit_code together_meet(int *run);
+
+bool together_is_first(void);
+lvsa_ranks *together_get_ranks(void); /* NULL: this command is one process's */
+
+/* Of the first one: the others begin, with the same command. */
+exit_code together_go(void);
+
+/* After the command. Where it failed, all end, with its code. */
+exit_code together_part(exit_code code);
+
+#endif

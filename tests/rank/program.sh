@@ -1,0 +1,55 @@
+#!/bin/sh
+# `lvsa generate` and `lvsa resume` under mpirun: one file, one voice, the video of one process.
+# usage: program.sh PROGRAM MPIRUN MODEL          exit code 77: there is no mpirun
+program=$1
+mpirun=$2
+model=$3
+. tests/rank/ranks.sh
+# 11 latent frames, which neither 2 nor 3 divides
+set -- generate -m "$model" -p "a red fox" --num-frames 41 --height 32 --width 48 --seed 7 \
+    --reference-latent-frames 5 --device cpu --threads 1
+
+# same A B: files of one size, whose bytes differ by a few at most (a pixel by 1, so Y, Cb, Cr by less)
+same() {
+    [ "$(wc -c < "$1")" = "$(wc -c < "$2")" ] || fail "$1 and $2: of other sizes"
+    cmp -l "$1" "$2" | awk '
+        function octal(s) { return 64 * substr(s, 1, length(s) - 2) + 8 * substr(s, length(s) - 1, 1) + substr(s, length(s)) }
+        { off = octal(sprintf("%03d", $2)) - octal(sprintf("%03d", $3)); if (off * off > 4) exit 1 }' ||
+        fail "$1 and $2: other videos"
+}
+
+# once WORDS: a line of $out has them, and no second one
+once() {
+    [ "$(grep -c -e "$1" "$out")" = 1 ] || fail "\"$1\" has to be said once"
+}
+
+"$program" "$@" --steps 3 -o "$folder/one.y4m" > "$out" 2>&1 || fail "one process"
+for n in 2 3; do
+    ranks $n "$@" --steps 3 -o "$folder/$n.y4m" || fail "$n ranks: exit code $?"
+    once "^$folder/$n.y4m\$"
+    once 'SPARSE'
+    same "$folder/one.y4m" "$folder/$n.y4m"
+done
+
+# What fails in all is said by one.
+ends 3 "$@" --steps 3 -o "$folder/one.y4m"
+once 'is there already'
+ends 3 "$@" --steps 0
+once 'steps 0'
+ends 3 "$@" --num-frames 5 --lvsa -o "$folder/short.y4m"
+once '3 ranks for 2 latent frames'
+ranks 3 "$@" --dry-run || fail "--dry-run: exit code $?"
+once '^memory'
+
+# A run that two have left, three go on with.
+"$program" "$@" --steps 60 -o "$folder/long.y4m" > "$out" 2>&1 || fail "one process, 60 steps"
+"$mpirun" --oversubscribe -n 2 "$program" "$@" --steps 60 -o "$folder/left.y4m" \
+    --checkpoint "$folder/run" --checkpoint-every 0 > "$out" 2>&1 &
+while [ ! -e "$folder/run/state.safetensors" ] && kill -0 $! 2> /dev/null; do sleep 0.05; done
+kill -TERM $! 2> /dev/null
+wait $!
+[ -e "$folder/left.y4m" ] && fail "the run was done before it was stopped"
+ranks 3 resume "$folder/run" --device cpu --threads 1 || fail "resume: exit code $?"
+once "^$folder/left.y4m\$"
+once 'going on after step'
+same "$folder/long.y4m" "$folder/left.y4m"
