@@ -170,7 +170,7 @@ static exit_code run_bench(const void *settings, lvsa_phase phase,
     o.repeat = r.runs;
     r.seconds = calloc((size_t)r.runs, sizeof *r.seconds);
     if (!r.seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", r.runs);
-    exit_code code = complain_status(bench(&r.info, r.seconds, &r.profile, &o));
+    exit_code code = complain_model(bench(&r.info, r.seconds, &r.profile, &o));
     if (code == CODE_DONE) {
         qsort(r.seconds, (size_t)r.runs, sizeof *r.seconds, compare);
         if (s->json.value) code = print_json(&r);

@@ -17,10 +17,10 @@ const char *forecast_bytes(char text[FORECAST_BYTES_TEXT], int64_t bytes)
 void forecast_print(const lvsa_forecast *f, int fps)
 {
     char text[FORECAST_BYTES_TEXT];
-    printf("video        %d frames of %dx%d, %.2f s at %d a second\n", f->frames, f->width,
-           f->height, (double)f->frames / fps, fps);
-    printf("attention    %s over %d latent frames\n", f->sparse ? "sparse" : "dense",
-           f->latent_frames);
+    printf("video        %d frame%s of %dx%d, %.2f s at %d a second\n", f->frames,
+           f->frames == 1 ? "" : "s", f->width, f->height, (double)f->frames / fps, fps);
+    printf("attention    %s over %d latent frame%s\n", f->sparse ? "sparse" : "dense",
+           f->latent_frames, f->latent_frames == 1 ? "" : "s");
     printf("memory       %s", forecast_bytes(text, f->needed));
     if (f->available) printf(", the machine has %s left", forecast_bytes(text, f->available));
     printf("\n  text       %s\n", forecast_bytes(text, f->text));

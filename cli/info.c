@@ -1,8 +1,10 @@
 /* info.c: `lvsa info`: what a checkpoint is, without its weights being read. */
+#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "command.h"
@@ -78,7 +80,7 @@ static exit_code find_memory(lvsa_forecast *out, bool *known, const info_options
     }
     lvsa_pipeline_close(&p);
     *known = status == LVSA_OK;
-    return complain_status(status);
+    return complain_model(status);
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -136,6 +138,12 @@ static exit_code print_json(const lvsa_model_info *i, const lvsa_forecast *f)
     return CODE_DONE;
 }
 
+static bool is_there(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
 /* A checkpoint is a folder; a video is a file. */
 static bool is_file(const char *path)
 {
@@ -188,7 +196,9 @@ static exit_code run_info(const void *settings)
     if (!s->model.value) return complain(CODE_USAGE, "which model? Give its directory, or a video");
     if (state_is(s->model.value)) return show_state(s->model.value, s->json.value);
     if (is_file(s->model.value)) return show_record(s->model.value, s->json.value);
-    TRY(complain_status(lvsa_model_get_info(&info, s->model.value)));
+    if (!is_there(s->model.value))
+        return complain(CODE_FAILED, "%s: %s", s->model.value, strerror(errno));
+    TRY(complain_model(lvsa_model_get_info(&info, s->model.value)));
     TRY(find_memory(&forecast, &known, s));
     if (s->json.value) return print_json(&info, known ? &forecast : NULL);
     print_table(&info, known ? &forecast : NULL);

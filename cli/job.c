@@ -183,8 +183,8 @@ static exit_code find_length(lvsa_job *job, const job_settings *s, const lvsa_pi
                         s->video.seconds.value, wanted, MOST_VIDEO);
     const int latent = wanted > 1.0 ? ((int)wanted - 1 + factor - 1) / factor : 0;
     job->frames = latent * factor + 1;
-    note(TALK_NORMAL, "--seconds %g: %d frames at %d a second", s->video.seconds.value, job->frames,
-         fps);
+    note(TALK_NORMAL, "--seconds %g: %d frame%s at %d a second", s->video.seconds.value,
+         job->frames, job->frames == 1 ? "" : "s", fps);
     return CODE_DONE;
 }
 
@@ -216,7 +216,8 @@ static void find_sampling(lvsa_job *job, const sampling_settings *s)
 static exit_code find_riflex(lvsa_job *job, const sampling_settings *s, const lvsa_geometry *g,
                              int strict)
 {
-    if (!s->riflex.value && (s->riflex.from || !s->riflex_scale.from)) return CODE_DONE;
+    const int said = s->riflex_scale.from || s->riflex_index.from || s->riflex_frames.from;
+    if (s->riflex.from ? !s->riflex.value : !said) return CODE_DONE;
     const int horizon =
         s->riflex_frames.from ? s->riflex_frames.value : job->plan.reference_latent_frames;
     const int latent_frames = (job->frames - 1) / g->temporal_factor + 1;

@@ -318,6 +318,11 @@ static exit_code check_video(const keep_run *run)
 exit_code keep_open(keep *k, const keep_run *run)
 {
     const keep_settings *s = run->s;
+    if (s->every.from == FROM_FLAG && !s->checkpoint.value && !run->resumed)
+        return complain(CODE_USAGE,
+                        "--checkpoint-every %g: nothing is saved after steps; give --checkpoint, a "
+                        "directory, too",
+                        s->every.value);
     *k = (keep){.every = s->every.value,
                 .strict = run->strict,
                 .progress = run->progress,

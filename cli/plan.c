@@ -105,7 +105,7 @@ static exit_code find_geometry(request *r, const plan_settings *s)
     if (p->model.value && p->family.from)
         return complain(CODE_USAGE, "--model and --family both name the model; give one");
     if (p->model.value)
-        return complain_status(lvsa_geometry_from_model(&r->geometry, p->model.value));
+        return complain_model(lvsa_geometry_from_model(&r->geometry, p->model.value));
     if (!p->family.from && !p->frames.from && !p->height.from && !p->width.from) return CODE_DONE;
 
     const char *family = p->family.from ? lvsa_family_name(p->family.value) : DEFAULT_FAMILY;

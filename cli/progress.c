@@ -94,7 +94,9 @@ static void write_lines(const progress *p, const lvsa_progress *now)
                                         (now->total - now->done)));
         break;
     case LVSA_PHASE_DECODE:
-        if (end) fprintf(stderr, "decoded %d frames in %.1f s\n", now->total, now->seconds);
+        if (end)
+            fprintf(stderr, "decoded %d frame%s in %.1f s\n", now->total,
+                    now->total == 1 ? "" : "s", now->seconds);
         break;
     }
 }

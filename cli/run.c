@@ -258,14 +258,17 @@ static exit_code prepare(run *r)
     TRY(read_device(&o, s->machine.device.value));
     if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));
-    TRY(complain_status(lvsa_pipeline_open(&r->pipeline, &o)));
+    TRY(complain_model(lvsa_pipeline_open(&r->pipeline, &o)));
+    if (o.offload && lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU)
+        TRY(warn(s->tell.strict.value,
+                 "--offload: the CPU computes, and has nothing to offload to"));
     TRY(make_job(r));
     TRY(find_path(r));
     r->job.user = r;
     if (s->pictures.every.value) r->job.on_preview = on_preview;
     if (!together_is_first()) return CODE_DONE;
     if (s->file.dry_run.value) r->job.on_message = on_message;
-    TRY(complain_status(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
+    TRY(complain_model(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
     TRY(make_plan(r));
     if (s->file.dry_run.value) forecast_print(&r->forecast, job_fps(&s->job, r->pipeline));
     else forecast_note(&r->forecast);

@@ -82,3 +82,9 @@ exit_code complain_status(lvsa_status status)
 {
     return status == LVSA_OK ? CODE_DONE : complain(code_of(status), "%s", lvsa_last_error());
 }
+
+exit_code complain_model(lvsa_status status)
+{
+    return status == LVSA_ERR_IO ? complain(CODE_MODEL, "%s", lvsa_last_error())
+                                 : complain_status(status);
+}

@@ -35,6 +35,9 @@ exit_code warn(int strict, const char *format, ...) __attribute__((format(printf
  * sentence for LVSA_OK. */
 exit_code complain_status(lvsa_status status);
 
+/* The same where a checkpoint was read: one with files that are missing is a bad model. */
+exit_code complain_model(lvsa_status status);
+
 #define TRY(call)                                                                                  \
     do {                                                                                           \
         exit_code code_ = (call);                                                                  \

@@ -36,6 +36,8 @@ exit_code complain_status(lvsa_status status)
     return status == LVSA_OK ? CODE_DONE : CODE_FAILED;
 }
 
+exit_code complain_model(lvsa_status status) { return complain_status(status); }
+
 /* ---- the target ------------------------------------------------------------------------------ */
 
 static void check_option(const option *o, const void *setting)
