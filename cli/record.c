@@ -30,6 +30,8 @@ static const char *const rivals[][2] = {{"seconds", "num-frames"},
                                         {"lvsa", "dense"},
                                         {"dense", "lvsa"},
                                         {"riflex-s", "riflex"},
+                                        {"riflex-k", "riflex"},
+                                        {"riflex-train-len", "riflex"},
                                         {"flashinfer", "backend"},
                                         {"key-frame-interval", "auto-keyframes"},
                                         {"auto-keyframes", "key-frame-interval"}};
@@ -193,12 +195,14 @@ static const char *value_text(const json_t *value, char *room, size_t size)
 }
 
 /* What a stranger's record says is shown as JSON in ASCII: a terminal takes no orders from that. */
-static exit_code refuse(const char *path, const char *what, const json_t *value)
+static exit_code refuse(const char *path, const char *name, json_t *value)
 {
-    char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
-    exit_code code = complain(CODE_FAILED, "%s: its record has %s %.60s, which lvsa %s can't take",
-                              path, what, shown ? shown : "(too much)", lvsa_version());
+    json_t *pair = json_pack("{s:O}", name, value);
+    char *shown = json_dumps(pair, JSON_ENSURE_ASCII | JSON_COMPACT);
+    exit_code code = complain(CODE_FAILED, "%s: its record has %.80s, which lvsa %s can't take",
+                              path, shown ? shown : "too much", lvsa_version());
     free(shown);
+    json_decref(pair);
     return code;
 }
 
@@ -210,14 +214,12 @@ exit_code record_apply(void *settings, const option_group *groups, const json_t 
     const char *name;
     json_object_foreach(options, name, value)
     {
-        char room[64], what[64], sentence[512];
+        char room[64], sentence[512];
         const char *text = value_text(value, room, sizeof room);
-        if (!may_say(name)) return refuse(path, "an option with the value", value);
-        snprintf(what, sizeof what, "--%s", name);
-        if (!text) return refuse(path, what, value);
+        if (!may_say(name) || !text) return refuse(path, name, value);
         if (options_is_flag(settings, groups, name) || has_rival(settings, groups, name)) continue;
         if (!options_set(settings, groups, name, text, sentence, sizeof sentence))
-            return refuse(path, what, value);
+            return refuse(path, name, value);
     }
     return CODE_DONE;
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "run.h"
 #include "state.h"
@@ -87,6 +88,23 @@ static exit_code go_on(const resume_settings *s, const state_file *f)
                     .model = r->model.value ? r->model.value : state_find_file(f, "model")});
 }
 
+/* Frees the path. A pattern of pictures can't be looked for. */
+static exit_code show_done(const char *from, char *video)
+{
+    exit_code code = CODE_DONE;
+    if (access(video, F_OK) != 0 && !strchr(video, '%'))
+        code = complain(CODE_FAILED,
+                        "%s: the run is done, and its video isn't at %s any more; make it again "
+                        "with lvsa generate",
+                        from, video);
+    else {
+        note(TALK_NORMAL, "%s: the run is done, and this is its video", from);
+        puts(video);
+    }
+    free(video);
+    return code;
+}
+
 static exit_code run_resume(const void *settings)
 {
     const resume_settings *s = settings;
@@ -94,12 +112,7 @@ static exit_code run_resume(const void *settings)
     state_file f;
     if (!from) return complain(CODE_USAGE, "which run? Give the folder or file that it has left");
     char *video = keep_find_video(from);
-    if (video) {
-        note(TALK_NORMAL, "%s: the run is done, and this is its video", from);
-        puts(video);
-        free(video);
-        return CODE_DONE;
-    }
+    if (video) return show_done(from, video);
     exit_code code = state_open(&f, from);
     if (code == CODE_DONE) code = go_on(s, &f);
     state_close(&f);
@@ -126,5 +139,5 @@ const command resume_command = {
     .groups = resume_groups,
     .settings_size = sizeof(resume_settings),
     .computes = true,
-    .run = run_resume};
     .shares = true,
+    .run = run_resume};

@@ -87,9 +87,15 @@ void lvsa_video_abort(lvsa_video **video)
     *video = NULL;
 }
 
+/* FFmpeg and others keep the comment when they put a video into a container of these. */
+static bool is_container(const char *path)
+{
+    return ends_in(path, ".mkv") || ends_in(path, ".mov") || ends_in(path, ".m4v");
+}
+
 lvsa_status lvsa_video_read_comment(char **out, const char *path)
 {
-    const lv_video_writer *writer = find_writer(path);
+    const lv_video_writer *writer = is_container(path) ? &lv_video_mp4 : find_writer(path);
     *out = NULL;
     if (!writer)
         return lv_fail(LVSA_ERR_ARGUMENT, "\"%s\": the name of a video, such as %s, is wanted",

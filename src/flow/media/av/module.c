@@ -15,8 +15,9 @@ static lvsa_status load(void)
     void *symbol;
     lvsa_status s = lv_module_load(&symbol, "av", LV_AV_SYMBOL);
     if (s != LVSA_OK)
-        return lv_fail_in(s, "no .mp4 or .webm here (write a .y4m, or build lvsa where "
-                             "libavformat-dev and libavcodec-dev are installed)");
+        return lv_fail_in(s, "an .mp4 or .webm takes lvsa's libav module and FFmpeg's libraries "
+                             "(package ffmpeg; where lvsa is built: libavformat-dev and "
+                             "libavcodec-dev), a .y4m neither");
     const lv_av_table *(*get)(void);
     memcpy(&get, &symbol, sizeof get); /* ISO C has no cast from void * to a function */
     const lv_av_table *table = get();
