@@ -10,6 +10,21 @@ enum { WIDTH = 80, INDENT = 30 }; /* of --help: a line, and where the sentences 
 static const char exit_codes[] =
     "0 done, 1 failed, 2 wrong usage, 3 out of memory, 4 bad model, 130 interrupted";
 
+/* See src/flow/models/defaults.c, which reads it. */
+static const char files[] =
+    ".SH FILES\n"
+    "lvsa.json in a model's directory says what is usual for that model, in place of the family's\n"
+    "numbers. All of its members may be left out. Lengths in \"pattern\" are frames of the video,\n"
+    "multiples of a latent frame's; the interval may be \"auto\" or 0.\n"
+    ".PP\n.RS\n.nf\n"
+    "{\"frames\": 81, \"height\": 480, \"width\": 832, \"fps\": 16,\n"
+    " \"steps\": 40, \"guidance\": 5.0, \"flow_shift\": 3.0,\n"
+    " \"negative_prompt\": \"blurred\", \"reference_latent_frames\": 21,\n"
+    " \"pattern\": {\"window_size\": 12, \"n_first_frames\": 4,\n"
+    "             \"key_frame_interval\": \"auto\", \"sparsity_scale\": 1.0,\n"
+    "             \"expand_window\": true, \"rotate_keyframes\": true}}\n"
+    ".fi\n.RE\n";
+
 /* ---- one option as text ---------------------------------------------------------------------- */
 
 typedef struct text {
@@ -199,6 +214,7 @@ void manual_print_man_page(FILE *out, const option_group *program)
         print_roff(out, (*c)->details);
         fputc('\n', out);
         print_roff_groups(out, (*c)->groups);
+        if (*(*c)->examples) fputs(".PP\nExamples:\n", out);
         for (const char *const *e = (*c)->examples; *e; e += 2) {
             fputs(".PP\n", out);
             print_roff(out, e[1]);
@@ -207,6 +223,7 @@ void manual_print_man_page(FILE *out, const option_group *program)
             fputs("\n.fi\n.RE\n", out);
         }
     }
+    fputs(files, out);
     fputs(
         ".SH ENVIRONMENT\nThe variables named above are read where no flag is given; an empty one\n"
         "counts as none.\n.PP\n"

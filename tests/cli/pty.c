@@ -39,6 +39,7 @@ static void copy(int terminal, char *const *keys, int count)
     static char all[MOST_OUTPUT + 1];
     size_t length = 0, seen = 0;
     for (int key = 0;;) {
+        if (length == MOST_OUTPUT) length = seen = 0; /* words across this edge are missed */
         ssize_t got = read(terminal, all + length, MOST_OUTPUT - length);
         if (got <= 0) break; /* EIO: nobody holds the other side any more */
         fwrite(all + length, 1, (size_t)got, stdout);
