@@ -263,10 +263,10 @@ static exit_code prepare(run *r)
         TRY(warn(s->tell.strict.value,
                  "--offload: the CPU computes, and has nothing to offload to"));
     TRY(make_job(r));
+    if (!together_is_first()) return CODE_DONE;
     TRY(find_path(r));
     r->job.user = r;
     if (s->pictures.every.value) r->job.on_preview = on_preview;
-    if (!together_is_first()) return CODE_DONE;
     if (s->file.dry_run.value) r->job.on_message = on_message;
     TRY(complain_model(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
     TRY(make_plan(r));
@@ -380,10 +380,10 @@ exit_code run_make(const run_task *task)
         if (code == CODE_DONE) code = open_pictures(&r);
         if (code == CODE_DONE) code = open_video(&r);
         if (code == CODE_DONE && !task->decode) code = open_keep(&r);
+        if (code == CODE_DONE && !task->decode) code = together_go();
         if (code == CODE_DONE) code = generate(&r);
     }
     lvsa_video_abort(&r.video);
-        if (code == CODE_DONE && !task->decode) code = together_go();
     keep_close(&r.keep);
     pictures_close(&r.pictures);
     lvsa_plan_free(&r.plan);
