@@ -2,6 +2,7 @@
 #include "record.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,10 +225,22 @@ exit_code record_apply(void *settings, const option_group *groups, const json_t 
     return CODE_DONE;
 }
 
+/* JSON escapes what is below a space; a terminal obeys U+007F to U+009F too. */
+static void print_escaped(const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        const bool two = at[0] == 0xC2 && at[1] >= 0x80 && at[1] <= 0x9F;
+        if (two || *at == 0x7F) printf("\\u%04x", two ? *++at : *at);
+        else putchar(*at);
+    }
+}
+
 static void print_value(const char *name, const json_t *value)
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-    printf("%-24s %s\n", name, text ? text : "");
+    printf("%-24s ", name);
+    print_escaped(text ? text : "");
+    putchar('\n');
     free(text);
 }
 
