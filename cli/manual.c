@@ -226,7 +226,8 @@ void manual_print_man_page(FILE *out, const option_group *program)
     fputs(files, out);
     fputs(
         ".SH ENVIRONMENT\nThe variables named above are read where no flag is given; an empty one\n"
-        "counts as none.\n.PP\n"
+        "counts as none. LVSA_CONFIG, a JSON object such as {\"window_size\": 24}, goes before\n"
+        "them: its members are their names in small letters, without LVSA_.\n.PP\n"
         "LVSA_MODULE_DIR is where modules are looked for, for CUDA and FFmpeg. LVSA_CACHE_DIR, or\n"
         "lvsa in XDG_CACHE_HOME or ~/.cache, keeps how a GPU multiplies fastest, so that repeated\n"
         "runs give the same bits: a few kilobytes, which may be removed.\n",

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "environment.h"
+
 enum { NAME_MAX_LENGTH = 48, SHOWN_MAX = 60 }; /* of a long name; of a value in a sentence */
 
 typedef struct parser {
@@ -316,8 +318,8 @@ static bool fill(parser *p, match m)
 {
     const option *o = m.option;
     if (!has_setting(o) || *(origin *)m.setting == FROM_FLAG) return true;
-    const char *text = o->environment ? getenv(o->environment) : NULL;
-    if (text && *text) {
+    const char *text = o->environment ? environment_find(o->environment) : NULL;
+    if (text) {
         char shown[NAME_MAX_LENGTH + SHOWN_MAX + 4];
         snprintf(shown, sizeof shown, "%s=%.*s", o->environment, SHOWN_MAX, text);
         return read_value(p, m, shown, text, FROM_ENVIRONMENT);
@@ -347,6 +349,7 @@ parse_result options_parse(void *settings, const option_group *groups, int argc,
         else good = read_letters(&p, word, &rest, &help);
     }
     if (help) return PARSE_HELP;
+    good = good && environment_read(sentence, size);
     for (const option_group *g = groups; g->options && good; g++)
         for (const option *o = g->options; o->name && good; o++)
             good = fill(&p, match_of(&p, g, o, false));
