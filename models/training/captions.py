@@ -93,10 +93,12 @@ def held_out(scene):
     )
 
 
-def draw_scene(rng, wanted_held_out, two=0.2):
+def draw_scene(rng, wanted_held_out, two=0.2, often=()):
     """A random scene from `rng` (random.Random), with two objects in a share `two` of cases, from
-    the combinations kept back (True: at least one object's is) or from the others (False)."""
+    the combinations kept back (True: at least one object's is) or from the others (False). A
+    motion comes once more for each time that `often` names it."""
     count = 2 if rng.random() < two else 1
+    motions = [*MOTIONS, *often]
     while True:
         scene = {
             "background": rng.choice(list(BACKGROUNDS)),
@@ -105,7 +107,7 @@ def draw_scene(rng, wanted_held_out, two=0.2):
                     "size": rng.choice([None, *SIZES]),
                     "colour": colour,
                     "shape": rng.choice(SHAPES),
-                    "motion": rng.choice(list(MOTIONS)),
+                    "motion": rng.choice(motions),
                 }
                 for colour in rng.sample(list(COLOURS), count)
             ],

@@ -38,11 +38,32 @@ class Average:
 
     def __init__(self, module, decay):
         self.decay, self.live = decay, list(module.parameters())
+        self.restart()
+
+    def restart(self):
         self.mean = [p.detach().clone() for p in self.live]
+
+    def weight(self, step):
+        """What the weights after `step` count in the average."""
+        return 1 - min(self.decay, (step + 1) / (step + 20))
 
     @torch.no_grad()
     def update(self, step):
-        torch._foreach_lerp_(self.mean, self.live, 1 - min(self.decay, (step + 1) / (step + 20)))
+        torch._foreach_lerp_(self.mean, self.live, self.weight(step))
+
+    @torch.no_grad()
+    def blend(self, weight):
+        """update() with a weight that is a tensor [] on the device."""
+        change = torch._foreach_sub(self.live, self.mean)
+        torch._foreach_mul_(change, weight)
+        torch._foreach_add_(self.mean, change)
+
+    @torch.no_grad()
+    def swap(self):
+        """Exchanges the average and the module's weights, in place."""
+        kept = [p.clone() for p in self.live]
+        torch._foreach_copy_(self.live, self.mean)
+        torch._foreach_copy_(self.mean, kept)
 
     @torch.no_grad()
     def store(self, module):

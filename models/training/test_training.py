@@ -1,7 +1,7 @@
 """Holds the training's own parts against diffusers', transformers' and the checker's against the
 truth.
 
-python test_training.py        some two minutes on two cores
+python test_training.py        some two minutes on two cores, no GPU
 """
 
 import pathlib
@@ -19,7 +19,12 @@ import dit as wan_dit
 import sample
 import text
 import vae as wan_vae
+from bank import Bank
+from common import Average
 from evaluate import ATTRIBUTES
+from muon import Muon, orthogonal
+from step import Step
+from train_dit import optimizers_for, restore, save
 
 
 def error(a, b):
@@ -147,6 +152,135 @@ def test_text():
     full, again = text.encode(encoder, torch.nn.functional.pad(ids, (0, text.ROWS - text.LENGTH)))
     assert lengths.tolist() == again.tolist() == [10, 1]
     assert error(full[:, : text.LENGTH], rows) < 1e-5 and not full[:, text.LENGTH :].any()
+
+
+@torch.no_grad()
+def test_encoder():
+    """UMT5 written out is UMT5, at the training's length and at the pipeline's."""
+    torch.manual_seed(0)
+    encoder = text.make_encoder(100).eval()
+    for length in (text.LENGTH, text.ROWS):
+        mask = torch.arange(length) < torch.tensor([[1], [9], [40]])
+        ids = torch.randint(1, 100, (3, length)) * mask
+        wanted = encoder(ids, attention_mask=mask.long()).last_hidden_state * mask[..., None]
+        assert error(text.encode(encoder, ids)[0], wanted) < 1e-5
+
+
+@torch.no_grad()
+def test_quiet_padding():
+    """At the beginning a text's rows hold most of each head's weight, not the padding."""
+    torch.manual_seed(0)
+    model = wan_dit.DiT()
+    shares = []
+    for quiet in (False, True):
+        if quiet:
+            wan_dit.quiet_padding(model)
+        rows, lengths = torch.randn(2, text.LENGTH, text.WIDTH), torch.tensor([20, 10])
+        rows *= (torch.arange(text.LENGTH) < lengths[:, None])[..., None]
+        rows, bias = wan_dit.pad_text(rows, lengths)
+        keys = model.condition_embedder.text(rows)
+        for block in model.blocks:
+            a = block.attn2
+            q = a.norm_q(a.to_q(torch.randn(2, 50, 256))).unflatten(-1, (4, -1)).transpose(1, 2)
+            k = a.norm_k(a.to_k(keys)).unflatten(-1, (4, -1)).transpose(1, 2)
+            weights = (q @ k.mT / 8 + bias).softmax(-1)
+            shares.append(weights[..., :-1].sum(-1).mean((0, 2)))
+    before, after = torch.stack(shares).chunk(2)
+    print(f"  a text's share: {before.mean():.3f} before, {after.min():.3f} or more after")
+    assert after.min() > 0.75 and before.mean() < 0.25
+
+
+def test_muon():
+    """Singular values near 1, and steps of the length that AdamW's have."""
+    torch.manual_seed(0)
+    for shape in ((3, 32, 32), (2, 48, 16), (2, 16, 48)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)).float())
+        assert values.median() > 0.6 and values.max() < 1.3
+    matrices = [torch.nn.Parameter(torch.zeros(64, 32)) for _ in range(3)]
+    optimizer = Muon(matrices, torch.tensor(0.01))
+    for p in matrices:
+        p.grad = torch.randn_like(p)
+    optimizer.found_inf = torch.tensor(1.0)
+    optimizer.step()
+    assert not matrices[0].any()
+    optimizer.found_inf = None
+    optimizer.step()
+    assert 0.001 < matrices[0].detach().square().mean().sqrt() < 0.004
+
+
+def small_step(kind, seed=0):
+    """A Step of a small model on a bank of eight clips that a caption tells apart."""
+    torch.manual_seed(seed)
+    config = {**wan_dit.CONFIG, "num_layers": 2, "num_attention_heads": 1, "ffn_dim": 128}
+    model, encoder = wan_dit.DiT(config), text.make_encoder(40)
+    bank = Bank(None, 8, 5, "cpu")
+    plain = torch.randn(8, 16, 1, 1, 1, dtype=torch.bfloat16).expand(8, 16, 2, 16, 16)
+    bank.add(plain, torch.zeros(8, text.LENGTH).long())
+    bank.ids[:, 0], bank.ids[:, 1] = torch.arange(8) + 2, 1
+    optimizers = optimizers_for(kind, model, encoder, False)
+    average = Average(torch.nn.ModuleList([model, encoder]), 0.98)
+    nothing = torch.zeros(1, text.LENGTH).long()
+    nothing[0, 0] = 1
+    scale = torch.zeros(1, 16, 1, 1, 1), torch.ones(1, 16, 1, 1, 1)
+    return Step(model, encoder, bank, optimizers, average, 4, scale, nothing)
+
+
+def test_step():
+    """The loss falls with both optimizers, more with the caption, and a saved training goes on as
+    if nothing had been."""
+    for kind in ("adamw", "muon"):
+        step = small_step(kind)
+        wan_dit.quiet_padding(step.model)
+        step.average.restart()
+        ids = step.bank.ids
+        begin = sum(step.measure(step.bank.latents, ids))
+        for i in range(60):
+            step(2e-3, step.average.weight(i))
+        end = sum(step.measure(step.bank.latents, ids))
+        wrong = sum(step.measure(step.bank.latents, ids.roll(1, 0)))
+        print(f"  {kind}: {begin:.3f} to {end:.3f}, {wrong:.3f} with wrong captions")
+        assert end < 0.5 * begin and end < wrong
+    parts = lambda s: (s.model, s.encoder, s.optimizers, s.average)
+    other = small_step("muon", 1)
+    other.bank.latents.copy_(step.bank.latents)
+    kept = [p.detach().clone() for p in step.parameters]  # saving leaves the average in their place
+    with tempfile.TemporaryDirectory() as directory:
+        save(pathlib.Path(directory), "muon", *parts(step), 60, 9.0, 0)
+        assert restore(pathlib.Path(directory), "muon", *parts(other)) == (60, 9.0, 0)
+    with torch.no_grad():
+        torch._foreach_copy_(step.parameters, kept)
+    for s in (step, other):
+        for group in (g for optimizer in s.optimizers for g in optimizer.param_groups):
+            group["lr"] = s.rate
+        torch.manual_seed(3)
+        s(1e-3, 0.1)
+    assert all(torch.equal(a, b) for a, b in zip(step.average.mean, other.average.mean))
+
+
+def test_average():
+    """A weight on the device gives what a number does; swapping twice changes nothing."""
+    module = torch.nn.Linear(3, 3)
+    a, b = Average(module, 0.9), Average(module, 0.9)
+    with torch.no_grad():
+        module.weight.add_(1)
+    a.update(30), b.blend(torch.tensor(b.weight(30)))
+    assert all(torch.allclose(x, y) for x, y in zip(a.mean, b.mean))
+    live = module.weight.detach().clone()
+    a.swap()
+    assert torch.allclose(module.weight, b.mean[0])
+    a.swap()
+    assert torch.equal(module.weight, live)
+
+
+def test_block_compiles():
+    """A block is one graph, so that a CUDA graph can hold it."""
+    torch.manual_seed(0)
+    model = wan_dit.DiT({**wan_dit.CONFIG, "num_layers": 1})
+    block, table = model.blocks[0], wan_dit.rotary_table(2, 2, 2, 64, "cpu")
+    rows, bias = wan_dit.pad_text(torch.randn(1, 7, 256), torch.tensor([5]))
+    inputs = torch.randn(1, 8, 256), rows, bias, torch.randn(1, 6, 256), table
+    compiled = torch.compile(block, backend="aot_eager", fullgraph=True, dynamic=False)
+    assert error(compiled(*inputs), block(*inputs)) < 1e-5
 
 
 if __name__ == "__main__":

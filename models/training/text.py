@@ -5,6 +5,7 @@ the rows past L to zero; encoding LENGTH ids with the mask gives the same L rows
 there."""
 
 import collections
+import functools
 import io
 import itertools
 import math
@@ -13,6 +14,7 @@ import random
 import sentencepiece
 import torch
 from sentencepiece import sentencepiece_model_pb2
+from torch.nn import functional as F
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 import captions
@@ -94,12 +96,44 @@ def make_encoder(vocab_size):
     )
 
 
+@functools.lru_cache
+def distances(length, buckets, farthest, device):
+    """Bucket [L, L] of each pair of a query and a key: exact when near, logarithmic when far."""
+    half, exact = buckets // 2, buckets // 4
+
+    def bucket(distance):
+        d = abs(distance)
+        if d >= exact:
+            d = exact + int(math.log(d / exact) / math.log(farthest / exact) * (half - exact))
+        return min(d, half - 1) + (half if distance > 0 else 0)
+
+    rows = [[bucket(key - query) for key in range(length)] for query in range(length)]
+    return torch.tensor(rows, device=device)
+
+
 def encode(encoder, ids):
-    """(rows [B, LENGTH, WIDTH], lengths [B]) of ids [B, LENGTH]; rows past a text's end are
-    zeros."""
-    mask = ids != 0
-    rows = encoder(ids, attention_mask=mask.long()).last_hidden_state
-    return rows * mask[..., None], mask.sum(-1)
+    """(rows [B, L, WIDTH], lengths [B]) of ids [B, L], L LENGTH or more; rows past a text's end are
+    zeros. UMT5EncoderModel's numbers by its weights, but a CUDA graph can record it."""
+    c, mask = encoder.config, ids != 0
+    hidden = torch.zeros(ids.shape, device=ids.device).masked_fill(~mask, -math.inf)[:, None, None]
+    at = distances(
+        ids.shape[1],
+        c.relative_attention_num_buckets,
+        c.relative_attention_max_distance,
+        ids.device,
+    )
+    norm = lambda x, layer: F.rms_norm(x, x.shape[-1:], layer.weight, c.layer_norm_epsilon)
+    x = encoder.shared(ids)
+    for block in encoder.encoder.block:
+        a, feed = block.layer[0].SelfAttention, block.layer[1].DenseReluDense
+        n = norm(x, block.layer[0].layer_norm)
+        q, k, v = (w(n).unflatten(-1, (c.num_heads, -1)).transpose(1, 2) for w in (a.q, a.k, a.v))
+        bias = F.embedding(at, a.relative_attention_bias.weight).permute(2, 0, 1) + hidden
+        weights = ((q @ k.mT).float() + bias).softmax(-1)
+        x = x + a.o((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        n = norm(x, block.layer[1].layer_norm)
+        x = x + feed.wo(F.gelu(feed.wi_0(n), approximate="tanh") * feed.wi_1(n))
+    return norm(x, encoder.encoder.final_layer_norm) * mask[..., None], mask.sum(-1)
 
 
 def save_tokenizer(directory, model):

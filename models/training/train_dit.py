@@ -7,38 +7,59 @@ Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensor
 text.safetensors there (f32 averages of the weights) and state.pt, from which the next call goes on.
 The learning rate falls to nothing over --planned seconds of training, of all calls together, or by
 the end of the --last one. Without state.pt a call goes on from the averages, without either it
-begins."""
+begins. Prints the loss on clips of combinations never trained, for one and two objects: compare
+ways of training by that."""
 
 import argparse
+import collections
 import json
 import pathlib
 import time
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn import functional as F
 
-import clips
+import bank as clip_bank
 import dit as wan_dit
 import text
 import vae as wan_vae
-from bank import Bank
-from common import Average, rate, step_if_finite
+from common import Average, rate
+from muon import Muon
+from step import Step, profile
 
 BATCH = 64
 RATE = 1e-3
-WITHOUT_TEXT = 0.1  # share of clips whose text is empty, for guidance
-SHIFT = 3.0  # noise levels: s = SHIFT u / (1 + (SHIFT - 1) u), u logit-normal
+AHEAD = 4  # steps that the host may be ahead of the device: its clock ends the training
 
 
-def noise_levels(count, device):
-    """Nine of ten from a shifted logit-normal distribution, one of ten uniform."""
-    u = torch.sigmoid(1.2 * torch.randn(count, device=device))
-    s = SHIFT * u / (1 + (SHIFT - 1) * u)
-    return torch.where(torch.rand(count, device=device) < 0.1, torch.rand(count, device=device), s)
+def optimizers_for(kind, model, encoder, fused):
+    """[AdamW], or for kind "muon" Muon for the matrices of the transformer's blocks and AdamW for
+    the rest."""
+    matrices = [p for p in model.blocks.parameters() if p.dim() == 2] if kind == "muon" else []
+    taken = set(map(id, matrices))
+    rest = [p for m in (model, encoder) for p in m.parameters() if id(p) not in taken]
+    adam = torch.optim.AdamW(
+        rest, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=fused, capturable=fused
+    )
+    return [adam, Muon(matrices, RATE)] if matrices else [adam]
 
 
-def main():
+def clips_of(args, tokenizer, frames, device, seed):
+    """(bank, latents and ids of held-out clips), from --bank where it has them."""
+    bank = clip_bank.Bank(args.bank, 8 if args.small else clip_bank.CAPACITY, frames, device)
+    bank.look()
+    held = args.bank / "held.safetensors" if args.bank else None
+    if bank.put and held.exists():
+        kept = load_file(held, device)
+        return bank, (kept["latents"], kept["ids"])
+    vae = clip_bank.load_vae(args.work, device)
+    if not bank.put:
+        bank.fill(vae, tokenizer, args.clips, args.clip_seconds, frames, seed)
+    count = 4 if args.small else clip_bank.HELD
+    return bank, clip_bank.held_clips(vae, tokenizer, count, frames, device)
+
+
+def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", required=True, type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=520)
@@ -54,111 +75,145 @@ def main():
     parser.add_argument(
         "--clip-seconds", type=float, default=60, help="time to draw and encode them"
     )
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="muon")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--measure", type=float, default=30, help="seconds between held-out losses")
+    parser.add_argument("--profile", type=int, default=0, help="times as many steps, and no more")
+    parser.add_argument("--eager", action="store_true", help="no CUDA graph")
     parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
-    args = parser.parse_args()
-    begin = time.time()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
-    torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
-    tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
+    return parser.parse_args()
 
-    model, encoder = wan_dit.DiT().to(device), text.make_encoder(tokenizer.size()).to(device)
+
+def restore(work, kind, model, encoder, optimizers, average):
+    """(step, seconds trained, step at which the optimizers began) of what `work` has."""
     both = torch.nn.ModuleList([model, encoder])
-    optimizer = torch.optim.AdamW(
-        both.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=device == "cuda"
-    )
-    step, elapsed, fresh = 0, 0.0, 0  # fresh: the step at which the optimizer began
-    average = Average(both, 0.9995)
-    if (args.work / "state.pt").exists():
-        state = torch.load(args.work / "state.pt", map_location=device)
-        both.load_state_dict(state["weights"]), optimizer.load_state_dict(state["optimizer"])
-        average.mean, step, elapsed = state["average"], state["step"], state["elapsed"]
-        fresh = state["fresh"]
-    elif (args.work / "dit.safetensors").exists():
-        model.load_state_dict(load_file(args.work / "dit.safetensors", device))
-        encoder.load_state_dict(load_file(args.work / "text.safetensors", device), strict=False)
-        meta = json.loads((args.work / "dit.json").read_text())
-        step, elapsed, fresh = meta["step"], meta["elapsed"], meta["step"]
-        average = Average(both, 0.9995)
-    torch.manual_seed(step)
-    if device == "cuda":
-        wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
-        for block in model.blocks:
-            block.compile()
-    frames = 9 if args.small else 81
-    bank = Bank(args.bank, device)
-    bank.look()
-    if bank.size() == 0:
-        bank.fill(args.work, tokenizer, args.clips, args.clip_seconds, frames, 1000 + step)
-    print(f"{bank.size()} clips after {time.time() - begin:.0f} s", flush=True)
-    report = json.loads((args.work / "vae.json").read_text())
-    mean, std = (
-        torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1)
-        for k in ("latents_mean", "latents_std")
-    )
-    nothing = tokenizer([""]).to(device)
-    half = clips.SIDE // 16
-    table = wan_dit.rotary_table((frames + 3) // 4, half, half, model.head_dim, device)
-    batch = 2 if args.small else BATCH
-
-    start, first, since = time.time(), step, step
-    planned = elapsed + args.seconds - (start - begin) if args.last else args.planned
-    losses = torch.zeros((), device=device)
-    while time.time() - begin < args.seconds:
-        done = (elapsed + time.time() - start) / planned
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * rate(done, step - fresh, 300)
-        if step % 100 == 0:
-            bank.look()
-        z, ids = bank.draw(batch)
-        z = (z - mean) / std
-        ids = torch.where(torch.rand(batch, 1, device=device) < WITHOUT_TEXT, nothing, ids)
-        s = noise_levels(batch, device)
-        at = s.view(-1, 1, 1, 1, 1)
-        noise = torch.randn_like(z)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            rows, bias = wan_dit.pad_text(*text.encode(encoder, ids))
-            velocity = model(torch.lerp(z, noise, at), 1000 * s, rows, bias, table)
-        loss = F.mse_loss(velocity, noise - z)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        step_if_finite(optimizer, norm)
-        average.update(step)
-        step += 1
-        losses += loss.detach()
-        count = step - since
-        if step - first in (1, 10, 100) or count == 500:
-            print(
-                f"{step} {time.time() - begin:.0f}s {bank.size()} clips loss {loss.item():.4f} "
-                f"mean {losses.item() / count:.4f} "
-                f"norm {norm.item():.2f} rate {group['lr']:.1e}",
-                flush=True,
+    device = str(next(model.parameters()).device)
+    if (work / "state.pt").exists():
+        state = torch.load(work / "state.pt", map_location=device)
+        if state["kind"] != kind:
+            raise SystemExit(
+                f"{work / 'state.pt'}: made with --optimizer {state['kind']}, not {kind}: name "
+                "that one, or remove the file to go on from the averaged weights"
             )
-            if count == 500:
-                since, losses = step, torch.zeros((), device=device)
+        both.load_state_dict(state["weights"])
+        for optimizer, kept in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(kept)
+        average.mean = state["average"]
+        return state["step"], state["elapsed"], state["fresh"]
+    step, elapsed = 0, 0.0
+    if (work / "dit.safetensors").exists():
+        model.load_state_dict(load_file(work / "dit.safetensors", device))
+        encoder.load_state_dict(load_file(work / "text.safetensors", device), strict=False)
+        meta = json.loads((work / "dit.json").read_text())
+        step, elapsed = meta["step"], meta["elapsed"]
+    else:
+        wan_dit.quiet_padding(model)
+    average.restart()
+    return step, elapsed, step
 
-    elapsed += time.time() - start
-    print(f"{step} steps, {elapsed:.0f} s of {planned:.0f}", flush=True)
+
+def save(work, kind, model, encoder, optimizers, average, step, elapsed, fresh):
+    both = torch.nn.ModuleList([model, encoder])
     torch.save(
         {
+            "kind": kind,
             "weights": both.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [o.state_dict() for o in optimizers],
             "average": average.mean,
             "step": step,
             "elapsed": elapsed,
             "fresh": fresh,
         },
-        args.work / "state.pt",
+        work / "state.pt",
     )
     average.store(both)
-    save_file(model.state_dict(), args.work / "dit.safetensors")
+    save_file(model.state_dict(), work / "dit.safetensors")
     save_file(
         {k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},
-        args.work / "text.safetensors",
+        work / "text.safetensors",
     )
-    (args.work / "dit.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
+    (work / "dit.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
+
+
+def make_step(args, device, begin):
+    """(Step, held-out clips, what restore() gives), compiled and recorded."""
+    cuda = device == "cuda"
+    tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
+    torch.manual_seed(0)
+    model, encoder = wan_dit.DiT().to(device), text.make_encoder(tokenizer.size()).to(device)
+    optimizers = optimizers_for(args.optimizer, model, encoder, cuda)
+    average = Average(torch.nn.ModuleList([model, encoder]), 0.9995)
+    restored = restore(args.work, args.optimizer, model, encoder, optimizers, average)
+    torch.manual_seed(restored[0])
+    if cuda:
+        wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
+        for block in model.blocks:
+            block.compile(dynamic=False)
+    bank, held = clips_of(args, tokenizer, 9 if args.small else 81, device, 1000 + restored[0])
+    print(f"{bank.put} clips after {time.time() - begin:.0f} s", flush=True)
+    report = json.loads((args.work / "vae.json").read_text())
+    scale = [
+        torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1)
+        for k in ("latents_mean", "latents_std")
+    ]
+    nothing = tokenizer([""]).to(device)
+    batch = 2 if args.small else args.batch
+    train = Step(model, encoder, bank, optimizers, average, batch, scale, nothing)
+    if cuda and not args.eager:
+        train.capture()
+    print(f"ready after {time.time() - begin:.0f} s", flush=True)
+    return train, held, restored
+
+
+def main():
+    args, begin = arguments(), time.time()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
+    torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
+    train, held, (step, elapsed, fresh) = make_step(args, device, begin)
+    if args.profile:
+        return profile(train, args.profile)
+
+    def measure():
+        one, two = train.measure(*held)
+        print(
+            f"{step} {time.time() - begin:.0f}s held out: one {one:.4f} two {two:.4f}", flush=True
+        )
+
+    start = measured = time.time()
+    first, since, ahead = step, step, collections.deque()
+    planned = elapsed + args.seconds - (start - begin) if args.last else args.planned
+    while time.time() - begin < args.seconds:
+        now = RATE * rate((elapsed + time.time() - start) / planned, step - fresh, 300)
+        if step % 100 == 0:
+            train.bank.look()
+        train(now, train.average.weight(step))
+        step += 1
+        if device == "cuda":
+            ahead.append(torch.cuda.Event())
+            ahead[-1].record()
+            if len(ahead) > AHEAD:
+                ahead.popleft().synchronize()
+        if step - first in (1, 10, 100) or step - since == 500:
+            print(
+                f"{step} {time.time() - begin:.0f}s {train.bank.put} clips "
+                f"mean {train.sum.item() / (step - since):.4f} "
+                f"norm {train.norm.item():.2f} rate {now:.1e}",
+                flush=True,
+            )
+        if step - since == 500:
+            since = step
+            train.sum.zero_()
+        if time.time() - measured > args.measure:
+            measure()
+            measured = time.time()
+
+    measure()
+    elapsed += time.time() - start
+    print(f"{step} steps, {elapsed:.0f} s of {planned:.0f}", flush=True)
+    parts = train.model, train.encoder, train.optimizers, train.average
+    save(args.work, args.optimizer, *parts, step, elapsed, fresh)
 
 
 if __name__ == "__main__":
