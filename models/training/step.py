@@ -1,6 +1,6 @@
 """One step of the transformer's training without the host: batch, loss, gradients, optimizers and
-average of weights are a single CUDA graph. Its 7.7 TFLOP (64 clips of 81 frames) are 25 to 30 ms of
-an H100; launched one by one, its kernels took 58."""
+average of weights are a single CUDA graph. 64 clips of 81 frames are 7.7 TFLOP, which
+an H100 should do in 25 to 30 ms; launched one by one, the kernels took 58."""
 
 import math
 import time
