@@ -37,6 +37,7 @@
 
 #include "engine/attention/cuda/sm90/ptx.cuh"
 #include "engine/attention/cuda/sm90/wgmma.cuh"
+#include "engine/runtime/cuda/tensor_map.cuh"
 #include "wgmma_shared.cuh"
 
 namespace conv_sm90 {
@@ -375,25 +376,6 @@ __global__ void __launch_bounds__(S::kThreads, 1) conv(const __grid_constant__ A
 }
 
 /* ---- host ------------------------------------------------------------------------------------ */
-
-typedef CUresult (*EncodeFn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
-                             const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
-                             const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-                             CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-/* The driver's function, found through the runtime: nothing is linked to libcuda. */
-static EncodeFn encode_find()
-{
-    static const EncodeFn found = [] {
-        void *f = nullptr;
-        cudaDriverEntryPointQueryResult r;
-        const cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000,
-                                                               cudaEnableDefault, &r);
-        return e == cudaSuccess && r == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeFn>(f)
-                                                                    : nullptr;
-    }();
-    return found;
-}
 
 /* [d2, d1, d0] bf16, contiguous; boxes of 64 of d0. */
 static bool map_make(CUtensorMap *map, const void *data, int d0, int d1, int d2, int box1, int box2)

@@ -1,22 +1,9 @@
 /* decoder.cu: the operations of convolutional decoders but for the convolutions themselves. All are
  * bound by memory: 16 bytes a thread where the sizes allow, one number otherwise. */
 #include "engine/runtime/cuda/conv.h"
-#include "engine/runtime/cuda/gpu.cuh"
+#include "engine/runtime/cuda/numbers.cuh"
 
-constexpr int kThreads = 256;
 constexpr int kVector = 8; /* bf16 numbers in 16 bytes */
-
-#define FOR_NUMBERS(i, count)                                                                      \
-    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (count);                  \
-         i += (int64_t)gridDim.x * blockDim.x)
-
-#define LAUNCH(kernel, gpu, count, ...)                                                            \
-    do {                                                                                           \
-        if ((count) > 0)                                                                           \
-            kernel<<<lv_cuda_blocks(gpu, count, kThreads), kThreads, 0, gpu->stream>>>(            \
-                __VA_ARGS__);                                                                      \
-        return lv_cuda_launched();                                                                 \
-    } while (0)
 
 /* Whether a row of so many numbers, and so all rows, can be moved 16 bytes at a time. */
 static bool in_vectors(lv_tensor t, int64_t row) { return t.dtype == LVSA_BF16 && row % 8 == 0; }

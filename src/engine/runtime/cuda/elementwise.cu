@@ -2,24 +2,9 @@
  *
  * All bound by memory. What a transformer spends time on is in products.cu and rows.cu; these run
  * over latents, texts and vectors, so that one number a thread, coalesced, is enough. */
-#include "engine/runtime/cuda/gpu.cuh"
+#include "engine/runtime/cuda/numbers.cuh"
 
 #include <cuda_fp16.h>
-
-constexpr int kThreads = 256;
-
-/* Numbers i of a tensor of `count`, strided by the grid. */
-#define FOR_NUMBERS(i, count)                                                                      \
-    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (count);                  \
-         i += (int64_t)gridDim.x * blockDim.x)
-
-#define LAUNCH(kernel, gpu, count, ...)                                                            \
-    do {                                                                                           \
-        if ((count) > 0)                                                                           \
-            kernel<<<lv_cuda_blocks(gpu, count, kThreads), kThreads, 0, gpu->stream>>>(            \
-                __VA_ARGS__);                                                                      \
-        return lv_cuda_launched();                                                                 \
-    } while (0)
 
 /* out = a + b, b over and over */
 __global__ static void add(lv_numbers out, lv_numbers a, lv_numbers b, int64_t count,

@@ -52,6 +52,8 @@
 
 #include <type_traits>
 
+#include "engine/runtime/cuda/tensor_map.cuh"
+
 namespace attn_sm90 {
 
 template <class T, int D>
@@ -99,25 +101,6 @@ __global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ A
 }
 
 /* ---- host ------------------------------------------------------------------------------------ */
-
-typedef CUresult (*EncodeFn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
-                             const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
-                             const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-                             CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-/* The driver's function, found through the runtime: nothing is linked to libcuda. */
-static inline EncodeFn encode_find()
-{
-    static const EncodeFn found = [] {
-        void *f = nullptr;
-        cudaDriverEntryPointQueryResult r;
-        const cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000,
-                                                               cudaEnableDefault, &r);
-        return e == cudaSuccess && r == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeFn>(f)
-                                                                    : nullptr;
-    }();
-    return found;
-}
 
 /* A [batch, rows, heads, d] tensor of 2-byte elements. */
 struct Tensor {
