@@ -153,10 +153,8 @@ static lvsa_status pictures_finish(lvsa_video *video)
 {
     pictures *w = (pictures *)video;
     lvsa_status s = LVSA_OK;
-    for (int i = 0; i < w->count && s == LVSA_OK; i++) {
-        s = lv_video_check_free(name_of(w, i), video->format.replace); /* somebody else's by now */
-        if (s == LVSA_OK) s = lv_file_finish(&w->files[i]);
-    }
+    for (int i = 0; i < w->count && s == LVSA_OK; i++)
+        s = lv_video_place(&w->files[i], name_of(w, i), video->format.replace);
     pictures_remove(video); /* the first, where no frame came, and what couldn't be moved */
     return s;
 }

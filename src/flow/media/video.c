@@ -118,3 +118,9 @@ lvsa_status lv_video_check_free(const char *path, int replace)
                    "%s is there already; another name is wanted, or leave to replace it (--force)",
                    path);
 }
+
+lvsa_status lv_video_place(lv_file **file, const char *path, int replace)
+{
+    LV_TRY(lv_video_check_free(path, replace));
+    return lv_file_finish(file);
+}

@@ -7,6 +7,7 @@
 #include <lvsa/lvsa.h>
 
 #include "base/error.h"
+#include "base/file.h"
 
 typedef struct lv_video_writer {
     const char *extension; /* with its dot, in small letters */
@@ -34,5 +35,8 @@ extern const lv_video_writer lv_video_webm; /* av/writer.c */
 
 /* LVSA_ERR_IO where a file of that name would be lost and may not be. Pipes and devices may. */
 lvsa_status lv_video_check_free(const char *path, int replace);
+
+/* Puts a whole file into its place, unless somebody else's has come there meanwhile. */
+lvsa_status lv_video_place(lv_file **file, const char *path, int replace);
 
 #endif

@@ -68,8 +68,7 @@ static lvsa_status y4m_write(lvsa_video *video, const uint8_t *rgb)
 static lvsa_status y4m_finish(lvsa_video *video)
 {
     y4m *w = (y4m *)video;
-    LV_TRY(lv_video_check_free(w->path, video->format.replace)); /* somebody else's by now */
-    return lv_file_finish(&w->file);
+    return lv_video_place(&w->file, w->path, video->format.replace);
 }
 
 const lv_video_writer lv_video_y4m = {

@@ -209,8 +209,7 @@ static lvsa_status film_finish(lvsa_video *video)
     lvsa_status s = f->failed;
     if (s == LVSA_OK) s = f->av->finish(f->encoder, &why);
     if (s != LVSA_OK) return fail_here(f, s, &why);
-    LV_TRY(lv_video_check_free(f->path, video->format.replace)); /* somebody else's by now */
-    return lv_file_finish(&f->file);
+    return lv_video_place(&f->file, f->path, video->format.replace);
 }
 
 /* ---- comments -------------------------------------------------------------------------------- */
