@@ -112,6 +112,20 @@ static void close_bench(bench *b)
     lvsa_pipeline_close(&b->w.p);
 }
 
+typedef lvsa_status (*bench_part)(bench *, lvsa_bench_info *, double *seconds, lvsa_profile *,
+                                  int repeat);
+
+static lvsa_status run_bench(lvsa_bench_info *info, double *seconds, lvsa_profile *profile,
+                             const lvsa_bench_options *o, bench_part part)
+{
+    bench b = {.step = 0};
+    LV_TRY(check_options(info, profile, o));
+    lvsa_status s = open_bench(&b, o);
+    if (s == LVSA_OK) s = part(&b, info, seconds, profile, o->repeat);
+    close_bench(&b);
+    return s;
+}
+
 /* ---- the transformer ------------------------------------------------------------------------- */
 
 static lvsa_status forward(bench *b)
@@ -179,12 +193,7 @@ static lvsa_status bench_transformer(bench *b, lvsa_bench_info *info, double *se
 lvsa_status lvsa_bench_transformer(lvsa_bench_info *info, double *seconds, lvsa_profile *profile,
                                    const lvsa_bench_options *o)
 {
-    bench b = {.step = 0};
-    LV_TRY(check_options(info, profile, o));
-    lvsa_status s = open_bench(&b, o);
-    if (s == LVSA_OK) s = bench_transformer(&b, info, seconds, profile, o->repeat);
-    close_bench(&b);
-    return s;
+    return run_bench(info, seconds, profile, o, bench_transformer);
 }
 
 /* ---- the decoder ----------------------------------------------------------------------------- */
@@ -223,10 +232,5 @@ static lvsa_status bench_decoder(bench *b, lvsa_bench_info *info, double *second
 lvsa_status lvsa_bench_decoder(lvsa_bench_info *info, double *seconds, lvsa_profile *profile,
                                const lvsa_bench_options *o)
 {
-    bench b = {.step = 0};
-    LV_TRY(check_options(info, profile, o));
-    lvsa_status s = open_bench(&b, o);
-    if (s == LVSA_OK) s = bench_decoder(&b, info, seconds, profile, o->repeat);
-    close_bench(&b);
-    return s;
+    return run_bench(info, seconds, profile, o, bench_decoder);
 }
