@@ -35,6 +35,18 @@ MOTIONS = {
     "bounce-diagonal": "bouncing diagonally",
 }
 
+# The straight ones, x to the right and y down.
+AXES = {
+    "left": (-1, 0),
+    "right": (1, 0),
+    "up": (0, -1),
+    "down": (0, 1),
+    "up-left": (-1, -1),
+    "up-right": (1, -1),
+    "down-left": (-1, 1),
+    "down-right": (1, 1),
+}
+
 TEMPLATES = (
     "{objects} on a {background} background",
     "on a {background} background, {objects}",

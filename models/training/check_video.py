@@ -30,16 +30,6 @@ import captions
 
 LAG = 4  # frames over which a velocity is measured
 LEAST_AREA = 100  # pixels: the smallest triangle drawn has 330
-AXES = {
-    "left": (-1, 0),
-    "right": (1, 0),
-    "up": (0, -1),
-    "down": (0, 1),
-    "up-left": (-1, -1),
-    "up-right": (1, -1),
-    "down-left": (-1, 1),
-    "down-right": (1, 1),
-}
 # Angle of the motion, its period, the share of frames that must show it, the axes with walls.
 BOUNCES = {
     "bounce-x": (0, math.pi, 0.75, [0]),
@@ -182,8 +172,8 @@ def _moves_as_said(motion, track, part):
     if motion == "circle":
         turn = _wrapped(angle[LAG:] - angle[:-LAG], 2 * math.pi) / LAG
         return len(turn) > 0 and 0.03 < np.median(turn) < 0.12
-    if motion in AXES:
-        x, y = AXES[motion]
+    if motion in captions.AXES:
+        x, y = captions.AXES[motion]
         off = np.abs(_wrapped(angle - math.atan2(y, x), 2 * math.pi))
         return (off < math.radians(25)).mean() >= 0.75
     edge = np.minimum(centre, track.size - centre)  # a bouncing centre never comes near an edge

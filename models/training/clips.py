@@ -14,14 +14,7 @@ ORBIT = (27.0, 32.0)  # radius of those circles
 TRIANGLE = 0.7  # inner radius of a triangle whose circle has radius 1; its corner is at 1.4
 WRAP, BOUNCE, CIRCLE = 0, 1, 2
 DIRECTION = {
-    "left": (-1, 0),
-    "right": (1, 0),
-    "up": (0, -1),
-    "down": (0, 1),
-    "up-left": (-1, -1),
-    "up-right": (1, -1),
-    "down-left": (-1, 1),
-    "down-right": (1, 1),
+    **captions.AXES,
     "circle": (0, 0),
     "bounce-x": (1, 0),
     "bounce-y": (0, 1),
