@@ -6,17 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "command.h"
 #include "pattern.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -300,14 +293,14 @@ static exit_code time_runs(measurement *out, const lvsa_attention *call, const m
     double *host = seconds + s->repeat.value;
     lvsa_status status = lvsa_attention_run(call);
     if (status == LVSA_OK) status = lvsa_device_synchronize(call->device, call->stream);
-    const double end = now() + s->seconds.value;
+    const double end = clock_seconds() + s->seconds.value;
     int runs = 0;
-    while (status == LVSA_OK && runs < s->repeat.value && (runs == 0 || now() < end)) {
-        double start = now();
+    while (status == LVSA_OK && runs < s->repeat.value && (runs == 0 || clock_seconds() < end)) {
+        double start = clock_seconds();
         status = lvsa_attention_run(call);
-        host[runs] = now() - start;
+        host[runs] = clock_seconds() - start;
         if (status == LVSA_OK) status = lvsa_device_synchronize(call->device, call->stream);
-        seconds[runs++] = now() - start;
+        seconds[runs++] = clock_seconds() - start;
         note(TALK_VERBOSE, "%s, run %d: %.3f ms", name, runs, 1e3 * seconds[runs - 1]);
     }
     if (status == LVSA_OK) out->time = summarise(seconds, runs), out->host = summarise(host, runs);
@@ -333,10 +326,10 @@ static exit_code measure(measurement *out, lvsa_attention *call, const bench_set
     if (status == LVSA_OK) status = lvsa_attention_workspace(&call->workspace_size, call);
     if (status == LVSA_OK)
         status = lvsa_device_alloc(&call->workspace, call->device, call->workspace_size);
-    double start = now();
+    double start = clock_seconds();
     if (status == LVSA_OK) status = lvsa_tiles_create(&tiles, call);
     if (call->device != LVSA_DEVICE_CPU)
-        note(TALK_VERBOSE, "%s: the tiles took %.0f us", name, 1e6 * (now() - start));
+        note(TALK_VERBOSE, "%s: the tiles took %.0f us", name, 1e6 * (clock_seconds() - start));
     call->tiles = tiles;
     exit_code code = status == LVSA_OK ? time_runs(out, call, &s->measure, name)
                                        : complain_status(status);
@@ -542,9 +535,9 @@ static exit_code time_steps(timing *out, lvsa_plan *plan, int steps)
     if (!seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", steps);
     lvsa_status status = LVSA_OK;
     for (int i = 0; i < steps && status == LVSA_OK; i++) {
-        double start = now();
+        double start = clock_seconds();
         status = lvsa_plan_set_step(plan, i + 1);
-        seconds[i] = now() - start;
+        seconds[i] = clock_seconds() - start;
     }
     if (status == LVSA_OK) *out = summarise(seconds, steps);
     free(seconds);

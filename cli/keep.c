@@ -15,8 +15,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 #define STATE_FILE "state.safetensors"
 #define DONE_FILE "done.json"
@@ -367,13 +368,6 @@ void keep_close(keep *k)
 
 /* ---- during the run -------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The run goes on after it, unless it is strict. */
 static int couldnt_write(const keep *k, const char *what)
 {
@@ -383,7 +377,7 @@ static int couldnt_write(const keep *k, const char *what)
 
 static int write_state(keep *k, const lvsa_state *state, const lvsa_state_info *info)
 {
-    k->written = now();
+    k->written = clock_seconds();
     if (lvsa_state_write(k->state, state, k->note) != LVSA_OK)
         return couldnt_write(k, info->steps_done == info->steps ? "the latents" : "the run");
     k->saved = info->steps_done, k->steps = info->steps;
@@ -395,7 +389,7 @@ int keep_step(keep *k, const lvsa_state *state, bool interrupted)
     lvsa_state_info info = {.size = sizeof info};
     if (lvsa_state_get_info(&info, state) != LVSA_OK) return 1;
     const bool last = info.steps_done == info.steps;
-    const bool due = k->folder && (k->written == 0.0 || now() - k->written >= k->every);
+    const bool due = k->folder && (k->written == 0.0 || clock_seconds() - k->written >= k->every);
     int end = 0;
     if (last || (interrupted && !k->folder)) drop_room(k);
     if (last && k->latents) {

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "command.h"
 #include "interrupt.h"
 
@@ -85,7 +85,6 @@ static exit_code run_synth(const void *settings)
 {
     const synth_options *s = &((const synth_settings *)settings)->synth;
     lvsa_synth_options o = LVSA_SYNTH_OPTIONS_INIT;
-    struct timespec begin, end;
     int64_t bytes;
     if (s->name.from != FROM_FLAG || !s->directory.value)
         return complain(CODE_USAGE, "a NAME and a DIR are wanted: lvsa synth wan2.1-1.3b DIR");
@@ -97,11 +96,9 @@ static exit_code run_synth(const void *settings)
     o.replace = s->force.value;
     o.on_progress = on_progress;
     interrupt_catch();
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    const double begin = clock_seconds();
     TRY(complain_status(lvsa_synth_write(&bytes, &o)));
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    const double seconds =
-        (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    const double seconds = clock_seconds() - begin;
     note(TALK_NORMAL, "%.4g GB in %.2f s, %.2f GB/s", 1e-9 * (double)bytes, seconds,
          1e-9 * (double)bytes / seconds);
     puts(o.directory);

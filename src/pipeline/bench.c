@@ -1,21 +1,13 @@
 /* bench.c: the transformer or the decoder of a checkpoint alone, over random numbers. */
 #include <lvsa/lvsa_profile.h>
 
-#include <time.h>
-
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/runtime/profile.h"
 #include "flow/schedule/noise.h"
 #include "pipeline/work.h"
 
 enum { TEXT = 64 /* tokens of the text, as a prompt of two sentences has */ };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* A run that is measured. */
 typedef struct bench {
@@ -94,9 +86,9 @@ static lvsa_status measure(bench *b, double *seconds, lvsa_profile *profile, int
 {
     lv_device *device = b->w.p->device;
     for (int i = -1; i < repeat; i++) {
-        const double start = now();
+        const double start = lv_clock_seconds();
         LV_TRY(run(b));
-        if (i >= 0) seconds[i] = now() - start;
+        if (i >= 0) seconds[i] = lv_clock_seconds() - start;
     }
     LV_TRY(lvsa_pipeline_start_profile(b->w.p));
     lv_profile_set_stage(device, (int)phase);
@@ -173,10 +165,10 @@ static lvsa_status bench_transformer(bench *b, lvsa_bench_info *info, double *se
     lv_work *w = &b->w;
     lvsa_pipeline *p = w->p;
     char path[LV_PATH_MOST];
-    const double start = now();
+    const double start = lv_clock_seconds();
     LV_TRY(lv_pipeline_find_part(path, p, "transformer"));
     LV_TRY(lv_work_blame_files(p->class->open(&p->model, p->device, path)));
-    const double load_seconds = now() - start;
+    const double load_seconds = lv_clock_seconds() - start;
     LV_TRY(make_latents(b, p->model->channels, p->geometry.pixels_per_patch / p->model->patch));
     LV_TRY(set_text(b));
     w->exec = lv_exec_measure(p->device);
@@ -217,9 +209,9 @@ static lvsa_status bench_decoder(bench *b, lvsa_bench_info *info, double *second
     lv_work *w = &b->w;
     lvsa_pipeline *p = w->p;
     size_t scratch;
-    const double start = now();
+    const double start = lv_clock_seconds();
     LV_TRY(lv_work_open_decoder(w));
-    const double load_seconds = now() - start;
+    const double load_seconds = lv_clock_seconds() - start;
     LV_TRY(make_latents(b, p->vae->channels, p->vae->spatial));
     LV_TRY(p->device->allocate(p->device, &b->latents, w->count * sizeof *w->latents));
     LV_TRY(p->device->upload(p->device, b->latents, w->latents, w->count * sizeof *w->latents));

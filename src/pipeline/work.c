@@ -3,17 +3,10 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/runtime/profile.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 lvsa_status lv_work_cancelled(void)
 {
@@ -23,11 +16,11 @@ lvsa_status lv_work_cancelled(void)
 lvsa_status lv_work_report(lv_work *w, lvsa_phase phase, int done, int total)
 {
     if (phase != w->phase || done == 0) {
-        w->phase_start = now();
+        w->phase_start = lv_clock_seconds();
         lv_profile_set_stage(w->p->device, (int)phase);
     }
     w->phase = phase;
-    const lvsa_progress progress = {phase, done, total, now() - w->phase_start};
+    const lvsa_progress progress = {phase, done, total, lv_clock_seconds() - w->phase_start};
     if (w->job->on_progress && w->job->on_progress(w->job->user, &progress))
         return lv_work_cancelled();
     return LVSA_OK;

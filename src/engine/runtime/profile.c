@@ -2,16 +2,9 @@
 #include "engine/runtime/profile.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 lvsa_status lv_profile_create(lv_device *device)
 {
@@ -19,7 +12,7 @@ lvsa_status lv_profile_create(lv_device *device)
     lv_profile *p = lv_zalloc(sizeof *p);
     if (!p) return lv_fail(LVSA_ERR_MEMORY, "a profile: %zu bytes don't fit in memory", sizeof *p);
     p->device = device;
-    p->stage_began = now();
+    p->stage_began = lv_clock_seconds();
     device->profile = p;
     return LVSA_OK;
 }
@@ -32,7 +25,7 @@ void lv_profile_free(lv_device *device)
 
 static void end_stage(lv_profile *p)
 {
-    const double at = now();
+    const double at = lv_clock_seconds();
     p->stage_seconds[p->stage] += at - p->stage_began;
     p->stage_began = at;
 }
@@ -48,7 +41,7 @@ void lv_profile_set_stage(lv_device *device, int stage)
 static lvsa_status stamp(lv_profile *p, int index)
 {
     if (p->device->stamp) return p->device->stamp(p->device, index);
-    p->clock[index] = now();
+    p->clock[index] = lv_clock_seconds();
     return LVSA_OK;
 }
 
