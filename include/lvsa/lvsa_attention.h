@@ -141,6 +141,13 @@ LVSA_API const lvsa_runs *lvsa_plan_get_runs(const lvsa_plan *plan);
  * which is what one rank alone would have computed for them. */
 typedef struct lvsa_shard lvsa_shard;
 
+/* How ranks come by what their self-attention needs of each other's frames. */
+typedef enum lvsa_sequence {
+    LVSA_SEQUENCE_AUTO = 0,   /* what is expected to take less time                         */
+    LVSA_SEQUENCE_HALO = 1,   /* as above, for any number of ranks                          */
+    LVSA_SEQUENCE_ULYSSES = 2 /* each gets all frames of some heads; the ranks divide them  */
+} lvsa_sequence;
+
 /* Makes the shard of one rank, 0 .. ranks - 1, and gives it in *out; the caller frees it with
  * lvsa_shard_free(), before the plan, which it looks at. Fails with LVSA_ERR_ARGUMENT (more ranks
  * than frames) or LVSA_ERR_MEMORY; *out is then NULL. */

@@ -15,7 +15,7 @@ void lv_work_find_latents(lv_work *w)
     w->shape[3] = w->width / w->p->vae->spatial;
     w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
     memcpy(w->own, w->shape, sizeof w->own);
-    if (w->halo) w->own[1] = w->halo->info.frames;
+    if (w->sequence) w->own[1] = w->sequence->frames;
     w->own_count = w->count / (size_t)w->shape[1] * (size_t)w->own[1];
 }
 
@@ -47,7 +47,7 @@ static lvsa_status predict(lv_work *w, float *velocity, const lv_step *step)
     const size_t bytes = w->own_count * sizeof(float);
     LV_TRY(m->class->forward(m, &w->exec, w->v, w->z, step));
     if (w->exec.arena.measuring) return LVSA_OK;
-    if (w->halo) {
+    if (w->sequence) {
         LV_TRY(device->download(device, w->part, w->v.data, bytes));
         return lv_work_gather(w, velocity);
     }
@@ -107,7 +107,7 @@ lvsa_status lv_work_measure_passes(lv_work *w)
     lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
                     .backend = w->job->backend,
                     .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL,
-                    .halo = w->halo};
+                    .sequence = w->sequence};
     w->exec = lv_exec_measure(w->p->device);
     LV_TRY(take_latents(w));
     for (; step.text < w->texts; step.text++) LV_TRY(predict(w, NULL, &step));
@@ -118,7 +118,7 @@ lvsa_status lv_work_measure_passes(lv_work *w)
 static lvsa_status move_keyframes(lv_work *w, int i)
 {
     LV_TRY(lvsa_plan_set_step(w->plan, i));
-    return w->halo ? lv_halo_update(w->halo) : LVSA_OK;
+    return w->sequence ? lv_sequence_update(w->sequence) : LVSA_OK;
 }
 
 /* A GPU's tiles depend on where the keyframes are, and are made while memory is measured; and what
@@ -127,7 +127,7 @@ static lvsa_status move_keyframes(lv_work *w, int i)
 static lvsa_status measure_rotations(lv_work *w)
 {
     lvsa_plan_info info = {.size = sizeof info};
-    if (!w->plan || w->job->hold_keyframes || !(w->p->device->find_tiles || w->halo))
+    if (!w->plan || w->job->hold_keyframes || !(w->p->device->find_tiles || w->sequence))
         return LVSA_OK;
     size_t peak = w->exec.arena.peak;
     LV_TRY(lvsa_plan_get_info(&info, w->plan));
@@ -155,7 +155,7 @@ static lvsa_status denoise_step(lv_work *w, int i)
     const lvsa_job *job = w->job;
     lv_step step = {.timestep = lv_schedule_get_timesteps(w->schedule)[i],
                     .backend = job->backend,
-                    .halo = w->halo};
+                    .sequence = w->sequence};
     if (w->riflex.pair >= 0) step.riflex = &w->riflex;
     if (w->plan) {
         if (!job->hold_keyframes)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/pattern/pattern.h"
 #include "pipeline/work.h"
 
 /* ---- the processes --------------------------------------------------------------------------- */
@@ -49,20 +50,20 @@ lvsa_status lv_work_share(lv_work *w)
     lv_comm *ranks = w->p->ranks;
     if (!ranks || ranks->size == 1) return LVSA_OK;
     if (!w->plan) LV_TRY(make_dense_plan(w));
-    return lv_halo_create(&w->halo, ranks, w->plan ? w->plan : w->dense_plan);
+    return lv_sequence_create(&w->sequence, ranks, w->plan ? w->plan : w->dense_plan,
+                              w->p->geometry.heads, LVSA_SEQUENCE_HALO);
 }
 
-/* Frames of rank r: as lvsa_shard has them. */
 static int64_t first_frame(const lv_work *w, int rank)
 {
-    return rank * w->shape[1] / w->p->ranks->size;
+    return lv_share_first(w->shape[1], rank, w->p->ranks->size);
 }
 
 static int64_t frame_size(const lv_work *w) { return w->shape[2] * w->shape[3]; }
 
 lvsa_status lv_work_make_parts(lv_work *w)
 {
-    if (!w->halo) return LVSA_OK;
+    if (!w->sequence) return LVSA_OK;
     const int size = w->p->ranks->size;
     w->part = lv_zalloc_array(w->own_count, sizeof *w->part);
     w->parts = lv_zalloc_array(w->count, sizeof *w->parts);
@@ -78,11 +79,11 @@ lvsa_status lv_work_make_parts(lv_work *w)
 
 const float *lv_work_get_own(lv_work *w)
 {
-    if (!w->halo) return w->latents;
+    if (!w->sequence) return w->latents;
     const int64_t frame = frame_size(w), own = w->own[1] * frame;
     for (int64_t c = 0; c < w->shape[0]; c++)
         memcpy(w->part + c * own,
-               w->latents + (c * w->shape[1] + w->halo->info.first_frame) * frame,
+               w->latents + (c * w->shape[1] + w->sequence->first) * frame,
                (size_t)own * sizeof *w->part);
     return w->part;
 }

@@ -66,7 +66,7 @@ void lv_work_release(lv_work *w)
     lv_free(w->part_bytes);
     lv_free(w->parts);
     lv_free(w->part);
-    lv_halo_free(&w->halo);
+    lv_sequence_free(&w->sequence);
     lvsa_plan_free(&w->dense_plan);
     lvsa_plan_free(&w->plan);
 }

@@ -8,7 +8,7 @@
 #include <lvsa/lvsa.h>
 
 #include "base/error.h"
-#include "engine/parallel/halo.h"
+#include "engine/parallel/sequence.h"
 #include "flow/models/defaults.h"
 #include "flow/models/model.h"
 #include "flow/schedule/schedule.h"
@@ -64,7 +64,7 @@ typedef struct lv_work {
 
     int64_t own[4];                   /* of the latents that are computed here: all, or */
     size_t own_count;                 /* those of a rank's frames                       */
-    lv_halo *halo;                    /* NULL: all                                      */
+    lv_sequence *sequence;            /* NULL: all                                      */
     lvsa_plan *dense_plan;            /* of ranks, where there is no other              */
     float *part, *parts;              /* own latents; all ranks', one behind the other  */
     size_t *part_bytes;               /* [ranks]                                        */
@@ -194,7 +194,7 @@ bool lv_work_is_first(const lv_work *w);
 /* The job of the others. */
 lvsa_job lv_work_mute(const lvsa_job *job);
 
-/* Which frames are this rank's: w->halo. Needs the sizes and the plan. */
+/* Which frames are this rank's: w->sequence. Needs the sizes and the plan. */
 lvsa_status lv_work_share(lv_work *w);
 
 /* Room for this rank's latents, before the loop. Needs the latents' shape. */

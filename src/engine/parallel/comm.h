@@ -37,7 +37,13 @@ struct lvsa_ranks {
  * is no number), LVSA_ERR_DEVICE (MPI) or LVSA_ERR_MEMORY; *out is then NULL. */
 lvsa_status lv_comm_open(lv_comm **out);
 
-/* Waits for the other ranks to come here too. */
+/* Ranks first .. first + count - 1 of a comm, this one among them, as a comm of their own, in which
+ * they are 0 .. count - 1. Nothing is sent: those outside don't take part. `parent` is borrowed; it
+ * may be used beside the group, by all in the same order. Fails with LVSA_ERR_ARGUMENT or
+ * LVSA_ERR_MEMORY; *out is then NULL. */
+lvsa_status lv_comm_open_group(lv_comm **out, lv_comm *parent, int first, int count);
+
+/* Waits for the other ranks to come here too, but for a group's. */
 void lv_comm_close(lv_comm **comm);
 
 /* Ends all ranks at once, with this exit code. Returns where there is only one. */

@@ -17,9 +17,9 @@ static lvsa_status fill(lv_halo *h, const lvsa_plan *plan)
     LV_TRY(lvsa_shard_create(&h->shard, plan, h->comm->rank, h->comm->size));
     LV_TRY(lv_halo_update(h));
     LV_TRY(lvsa_plan_get_info(&video, plan));
-    h->frames = video.latent_frames, h->patches = video.patches_per_frame;
+    h->patches = video.patches_per_frame;
     /* A run of frames for a peer at most every second frame; received, a run a frame. */
-    const size_t own = (size_t)h->info.frames, all = (size_t)h->frames;
+    const size_t own = (size_t)h->info.frames, all = (size_t)video.latent_frames;
     h->send = lv_zalloc_array((own + 1) / 2 * (size_t)h->comm->size, 2 * sizeof *h->send);
     h->receive = lv_zalloc_array(all - own, 2 * sizeof *h->receive);
     if (h->send && h->receive) return LVSA_OK;
@@ -60,8 +60,10 @@ static void list_messages(lv_message *m, const lvsa_transfer *transfer, int coun
     }
 }
 
-lvsa_status lv_halo_exchange(lv_halo *h, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
-                             lv_tensor k, lv_tensor v)
+/* Brings the rows of received_k and received_v [received_frames * P, E] from the ranks that have
+ * them as k and v [frames * P, E]. */
+static lvsa_status exchange(lv_halo *h, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
+                            lv_tensor k, lv_tensor v)
 {
     int sends, receives;
     const lvsa_transfer *send = lvsa_shard_get_sends(&sends, h->shard);
@@ -74,4 +76,21 @@ lvsa_status lv_halo_exchange(lv_halo *h, lv_exec *e, lv_tensor received_k, lv_te
     list_messages(h->receive, receive, receives, received_k);
     list_messages(h->receive + receives, receive, receives, received_v);
     return lv_comm_exchange(h->comm, h->send, 2 * sends, h->receive, 2 * receives);
+}
+
+lvsa_status lv_halo_attend(lv_halo *h, lv_exec *e, const lv_self_attention *a)
+{
+    const int64_t rows = h->info.received_frames * h->patches, width = a->k.shape[1];
+    const size_t mark = lv_arena_mark(&e->arena);
+    lv_tensor k, v;
+    LV_TRY(lv_take(&k, e, e->dtype, 2, LV_SHAPE(rows, width)));
+    LV_TRY(lv_take(&v, e, e->dtype, 2, LV_SHAPE(rows, width)));
+    LV_TRY(exchange(h, e, k, v, a->k, a->v));
+    lvsa_attention call = lv_self_attention_call(a);
+    call.source[0].runs = lvsa_shard_get_local_runs(h->shard);
+    call.source[call.sources++] =
+        lv_self_attention_source(k, v, a->head_dim, lvsa_shard_get_received_runs(h->shard));
+    LV_TRY(lv_op_attention(e, &call));
+    lv_arena_release(&e->arena, mark);
+    return LVSA_OK;
 }

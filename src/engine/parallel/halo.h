@@ -6,13 +6,14 @@
 #include <lvsa/lvsa_attention.h>
 
 #include "engine/parallel/comm.h"
+#include "engine/parallel/self_attention.h"
 #include "engine/runtime/ops.h"
 
 typedef struct lv_halo {
     lv_comm *comm;
     lvsa_shard *shard;
     lvsa_shard_info info;       /* of the shard, as the plan is now                   */
-    int64_t frames, patches;    /* T, P of the whole video                            */
+    int64_t patches;            /* P                                                  */
     lv_message *send, *receive; /* room for every step's; keys, then values           */
 } lv_halo;
 
@@ -24,9 +25,7 @@ void lv_halo_free(lv_halo **halo);
 /* To be called when the plan has moved. Allocates nothing. */
 lvsa_status lv_halo_update(lv_halo *halo);
 
-/* Brings the rows of received_k and received_v [received_frames * P, E] from the ranks that have
- * them as k and v [frames * P, E]. On the CPU. */
-lvsa_status lv_halo_exchange(lv_halo *halo, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
-                             lv_tensor k, lv_tensor v);
+/* See lv_sequence_attend(). On the CPU. */
+lvsa_status lv_halo_attend(lv_halo *halo, lv_exec *e, const lv_self_attention *a);
 
 #endif

@@ -35,4 +35,11 @@ int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frame
 /* Runs that a frame of the plan has at most, at any rotation. */
 int lv_plan_get_most_runs(const lvsa_plan *plan);
 
+/* The first of `count` frames (or rows, or the like) that a rank has, where they are dealt in order
+ * and as evenly as whole ones can be; rank `ranks` would begin behind the last. */
+static inline int64_t lv_share_first(int64_t count, int rank, int ranks)
+{
+    return rank * count / ranks;
+}
+
 #endif

@@ -39,7 +39,7 @@ struct lvsa_shard {
 
 static int first_frame(const lvsa_shard *s, int rank)
 {
-    return (int)((int64_t)rank * s->frames / s->ranks);
+    return (int)lv_share_first(s->frames, rank, s->ranks);
 }
 
 /* Memory for every rotation: a frame has at most `most` runs in all, and among n frames no more

@@ -10,7 +10,7 @@
 #include "engine/runtime/device.h"
 
 typedef struct lv_model lv_model;
-typedef struct lv_halo lv_halo; /* engine/parallel/halo.h */
+typedef struct lv_sequence lv_sequence; /* engine/parallel/sequence.h */
 
 /* RIFLEx (arXiv 2502.15894): the frequency of temporal pair `pair` (from 0) is lowered to one turn
  * in `frames` latent frames, so that no phase repeats within them. */
@@ -26,8 +26,8 @@ typedef struct lv_step {
     const lvsa_runs *runs;   /* of the video's tokens; NULL: dense   */
     lvsa_backend backend;    /* of the self-attention                */
     const lv_riflex *riflex; /* NULL: none                         */
-    lv_halo *halo;           /* of a video of which z and velocity hold this rank's frames, and
-                                whose runs are then not looked at; NULL: all frames are here */
+    lv_sequence *sequence;   /* of which z and velocity hold this rank's frames; NULL: all
+                                frames are here */
 } lv_step;
 
 /* Called after a stage of a forward pass, when a model is compared with another implementation:

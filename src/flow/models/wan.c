@@ -20,7 +20,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "engine/parallel/halo.h"
+#include "engine/parallel/sequence.h"
 #include "engine/runtime/params.h"
 #include "engine/runtime/rope.h"
 #include "flow/models/model.h"
@@ -400,7 +400,7 @@ static lvsa_status embed_time(pass *p)
 static lvsa_status prepare_rope(const pass *p)
 {
     const int64_t across = axis_pairs(p->m->base.head_dim);
-    const int64_t frames = p->step->halo ? p->step->halo->frames : p->frames;
+    const int64_t frames = p->step->sequence ? p->step->sequence->all : p->frames;
     lv_rope_spec spec = {.length = {frames, p->height, p->width},
                          .pairs = {p->m->base.temporal_pairs, across, across},
                          .theta = 10000.0,
@@ -435,54 +435,6 @@ static int64_t rows_from(const pass *p, int64_t first)
     for (int64_t first = 0, count = rows_from(p, 0); first < (p)->tokens;                          \
          first += count, count = rows_from(p, first))
 
-/* Rows of this rank's tokens, or of received ones. */
-static lvsa_source source(const wan *m, lv_tensor k, lv_tensor v, const lvsa_runs *runs)
-{
-    const lvsa_strides s = strides(m, k.shape[0]);
-    return (lvsa_source){.k = k.data,
-                         .v = v.data,
-                         .k_strides = s,
-                         .v_strides = s,
-                         .tokens = k.shape[0],
-                         .runs = runs};
-}
-
-/* The second source: what queries here need of other ranks' frames. */
-static lvsa_status receive(lvsa_source *out, const pass *p, lv_tensor k, lv_tensor v)
-{
-    wan *m = p->m;
-    lv_halo *halo = p->step->halo;
-    const int64_t rows = halo->info.received_frames * halo->patches;
-    lv_tensor other_k, other_v;
-    LV_TRY(lv_take(&other_k, p->e, p->e->dtype, 2, LV_SHAPE(rows, m->width)));
-    LV_TRY(lv_take(&other_v, p->e, p->e->dtype, 2, LV_SHAPE(rows, m->width)));
-    LV_TRY(lv_halo_exchange(halo, p->e, other_k, other_v, k, v));
-    *out = source(m, other_k, other_v, lvsa_shard_get_received_runs(halo->shard));
-    return LVSA_OK;
-}
-
-static lvsa_status attend(const pass *p, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v)
-{
-    const wan *m = p->m;
-    const lv_halo *halo = p->step->halo;
-    const lvsa_strides s = strides(m, p->tokens);
-    lvsa_attention call = {.batch = 1,
-                           .queries = p->tokens,
-                           .heads = m->base.heads,
-                           .kv_heads = m->base.heads,
-                           .head_dim = m->base.head_dim,
-                           .q = q.data,
-                           .q_strides = s,
-                           .out = out.data,
-                           .out_strides = s,
-                           .sources = 1,
-                           .backend = p->step->backend};
-    call.source[0] =
-        source(m, k, v, halo ? lvsa_shard_get_local_runs(halo->shard) : p->step->runs);
-    if (halo) LV_TRY(receive(&call.source[call.sources++], p, k, v));
-    return lv_op_attention(p->e, &call);
-}
-
 static lvsa_status self_attention(const pass *p, const block *b)
 {
     wan *m = p->m;
@@ -512,7 +464,15 @@ static lvsa_status self_attention(const pass *p, const block *b)
         LV_TRY(lv_op_linear(e, lv_tensor_rows(v, first, count), n, a->v.t, a->v_bias.t, LV_LINEAR));
         lv_arena_release(&e->arena, inner);
     }
-    LV_TRY(attend(p, out, q, k, v));
+    LV_TRY(lv_sequence_attend(p->step->sequence, e,
+                              &(lv_self_attention){.out = out,
+                                                   .q = q,
+                                                   .k = k,
+                                                   .v = v,
+                                                   .heads = m->base.heads,
+                                                   .head_dim = m->base.head_dim,
+                                                   .runs = p->step->runs,
+                                                   .backend = p->step->backend}));
     FOR_ROWS(p, first, count)
     LV_TRY(lv_op_linear_add(e, lv_tensor_rows(p->x, first, count),
                             lv_tensor_rows(out, first, count), a->out.t, a->out_bias.t,
@@ -641,7 +601,7 @@ static lvsa_status wan_forward(lv_model *model, lv_exec *e, lv_tensor velocity, 
               .height = z.shape[2] / m->base.patch,
               .width = z.shape[3] / m->base.patch};
     p.tokens = p.frames * p.height * p.width;
-    if (step->halo) p.first = step->halo->info.first_frame * step->halo->patches;
+    if (step->sequence) p.first = step->sequence->first * step->sequence->patches;
     size_t mark = lv_arena_mark(&e->arena);
     LV_TRY(prepare_rope(&p));
     LV_TRY(embed_time(&p));
