@@ -346,7 +346,7 @@ static exit_code print_json(const request *r, const lvsa_plan *plan, const lvsa_
         putchar(',');
         print_ints("indices", indices, i->attended_sum);
         printf(",\"compact_frames\":%d}", used);
-        if (shares->ranks) {
+        if (shares->layer.ranks) {
             putchar(',');
             ranks_print_json(shares);
         }
@@ -366,13 +366,13 @@ static exit_code show(const request *r, const plan_settings *s, const lvsa_plan 
     TRY(complain_status(lvsa_plan_get_info(&info, plan)));
     talk_about(r, plan, &info);
 
-    rank_shares shares = {.ranks = 0};
+    rank_shares shares = {.of = NULL};
     if (s->output.ranks.from)
         TRY(ranks_find(&shares, plan, s->output.ranks.value, r->heads, r->head_dim));
     exit_code code = CODE_DONE;
     if (s->output.json.value) code = print_json(r, plan, &info, &shares);
     else print_table(r, &info);
-    if (shares.ranks && !s->output.json.value) ranks_print(&shares);
+    if (shares.layer.ranks && !s->output.json.value) ranks_print(&shares);
     ranks_release(&shares);
     TRY(code);
     if (s->output.mask.value) {

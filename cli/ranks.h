@@ -4,18 +4,10 @@
 
 #include "talk.h"
 
-/* What one rank sends and receives in one layer, in bytes of bf16. Halo: keys and values of whole
- * frames. Ulysses: queries, keys and values from shards of tokens to shards of heads, and the
- * attention's output back. */
-typedef struct rank_share {
-    lvsa_shard_info shard;
-    double halo_sent, halo_received;
-    double ulysses_sent, ulysses_received; /* 0 where heads can't be dealt */
-} rank_share;
-
 typedef struct rank_shares {
-    int ranks, heads;
-    rank_share *of; /* [ranks] */
+    lvsa_shared_layer layer; /* of bf16; ranks 0: nobody asked */
+    lvsa_sequence_choice choice;
+    lvsa_share *of; /* [ranks] */
 } rank_shares;
 
 /* Fails with CODE_USAGE (more ranks than frames) or CODE_MEMORY; release with ranks_release(). */
@@ -25,7 +17,8 @@ void ranks_release(rank_shares *shares);
 /* Lines of the table. */
 void ranks_print(const rank_shares *shares);
 
-/* "ranks":[{...}, ...], without a comma round it; Ulysses is null where heads can't be dealt. */
+/* "ranks":[{...}, ...],"sequence":{...}, without a comma round them; Ulysses is null where heads
+ * can't be dealt. */
 void ranks_print_json(const rank_shares *shares);
 
 #endif

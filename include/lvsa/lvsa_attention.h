@@ -148,6 +148,9 @@ typedef enum lvsa_sequence {
     LVSA_SEQUENCE_ULYSSES = 2 /* each gets all frames of some heads; the ranks divide them  */
 } lvsa_sequence;
 
+/* "auto", "halo", "ulysses"; NULL for none of them. Static. */
+LVSA_API const char *lvsa_sequence_name(lvsa_sequence sequence);
+
 /* Makes the shard of one rank, 0 .. ranks - 1, and gives it in *out; the caller frees it with
  * lvsa_shard_free(), before the plan, which it looks at. Fails with LVSA_ERR_ARGUMENT (more ranks
  * than frames) or LVSA_ERR_MEMORY; *out is then NULL. */
@@ -190,6 +193,39 @@ LVSA_API const int32_t *lvsa_shard_get_received(const lvsa_shard *shard);
  * no runs in one of the two. Borrowed. */
 LVSA_API const lvsa_runs *lvsa_shard_get_local_runs(const lvsa_shard *shard);
 LVSA_API const lvsa_runs *lvsa_shard_get_received_runs(const lvsa_shard *shard);
+
+/* A layer whose self-attention ranks share. */
+typedef struct lvsa_shared_layer {
+    int ranks, heads, head_dim;
+    int number_bytes; /* of one element: 2 of bf16, 4 of fp32 */
+} lvsa_shared_layer;
+
+/* What one rank has of it, and sends and receives, in bytes. */
+typedef struct lvsa_share {
+    size_t size;                            /* sizeof(lvsa_share), set by the caller          */
+    int first_frame, frames;                /* its own                                        */
+    int64_t attended;                       /* over them, by halo: pairs of frames            */
+    int64_t halo_sent, halo_received;
+    int64_t ulysses_sent, ulysses_received; /* -1 where the ranks don't divide the heads      */
+} lvsa_share;
+
+/* Fails with LVSA_ERR_ARGUMENT (more ranks than frames, no such rank, a number below 1) or
+ * LVSA_ERR_MEMORY. */
+LVSA_API lvsa_status lvsa_share_find(lvsa_share *out, const lvsa_plan *plan,
+                                     const lvsa_shared_layer *layer, int rank);
+
+/* What LVSA_SEQUENCE_AUTO takes, and why. */
+typedef struct lvsa_sequence_choice {
+    size_t size;            /* sizeof(lvsa_sequence_choice), set by the caller                */
+    lvsa_sequence sequence; /* HALO or ULYSSES                                                */
+    int64_t halo, ulysses;  /* bytes that a rank sends or receives at most; -1: it can't be   */
+    double halo_balance;    /* attention of the busiest rank over the average's; by heads all
+                               have the same                                                  */
+} lvsa_sequence_choice;
+
+/* By the plan as it is now. Fails as lvsa_share_find(). */
+LVSA_API lvsa_status lvsa_sequence_choose(lvsa_sequence_choice *out, const lvsa_plan *plan,
+                                          const lvsa_shared_layer *layer);
 
 /* ---- the attention call --------------------------------------------------------------------- */
 

@@ -346,7 +346,89 @@ static void ranks_attend_as_one(void **state)
     lvsa_plan_free(&plan);
 }
 
+/* ---- what is sent ---------------------------------------------------------------------------- */
+
+/* Every byte that one sends another gets; by heads, N - 1 of N parts of q, k, v and out move. */
+static void bytes_add_up(void **state)
+{
+    (void)state;
+    lvsa_plan_options o = options(11, 1, 1, 3, 0, 1);
+    lvsa_plan *plan;
+    CHECK_OK(lvsa_plan_create(&plan, &o));
+    const int64_t frame = o.patches_per_frame * 12 * 8 * 2;
+    for (int ranks = 1; ranks <= 11; ranks++) {
+        const lvsa_shared_layer layer = {ranks, 12, 8, 2};
+        lvsa_sequence_choice choice = {.size = sizeof choice};
+        int64_t halo = 0, heads = 0, sent = 0, busiest = 0;
+        CHECK_OK(lvsa_sequence_choose(&choice, plan, &layer));
+        for (int r = 0; r < ranks; r++) {
+            lvsa_share s = {.size = sizeof s};
+            CHECK_OK(lvsa_share_find(&s, plan, &layer, r));
+            halo += s.halo_sent - s.halo_received;
+            heads += s.ulysses_sent - s.ulysses_received, sent += s.ulysses_sent;
+            if (s.halo_sent > busiest) busiest = s.halo_sent;
+            if (s.halo_received > busiest) busiest = s.halo_received;
+            assert_int_equal(s.ulysses_sent < 0, 12 % ranks != 0);
+        }
+        assert_int_equal(halo, 0);
+        assert_int_equal(heads, 0);
+        assert_int_equal(choice.halo, busiest);
+        if (12 % ranks == 0) assert_int_equal(sent, 4 * 11 * frame / ranks * (ranks - 1));
+        else assert_int_equal(choice.sequence, LVSA_SEQUENCE_HALO);
+        assert_true(choice.halo_balance >= 1.0);
+    }
+    lvsa_plan_free(&plan);
+}
+
+/* Few frames are sent at a long video's budget, all of a dense one; and where some ranks have much
+ * more to attend to, heads are better though more bytes move. */
+static void the_cheaper_way_is_chosen(void **state)
+{
+    (void)state;
+    static const struct {
+        int T, W, interval, P, ranks, expand;
+        lvsa_sequence want;
+    } cases[] = {{81, 3, 6, 1560, 4, 1, LVSA_SEQUENCE_HALO},
+                 {21, 3, 1, 1560, 4, 1, LVSA_SEQUENCE_ULYSSES},
+                 {9, 2, 9, 65536, 4, 1, LVSA_SEQUENCE_ULYSSES},
+                 {81, 3, 6, 1560, 1, 1, LVSA_SEQUENCE_HALO}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lvsa_plan_options o =
+            options(cases[i].T, cases[i].W, 1, cases[i].interval, 0, cases[i].expand);
+        const lvsa_shared_layer layer = {cases[i].ranks, 12, 128, 2};
+        lvsa_sequence_choice choice = {.size = sizeof choice};
+        lvsa_plan *plan;
+        o.patches_per_frame = cases[i].P;
+        CHECK_OK(lvsa_plan_create(&plan, &o));
+        CHECK_OK(lvsa_sequence_choose(&choice, plan, &layer));
+        assert_int_equal(choice.sequence, cases[i].want);
+        lvsa_plan_free(&plan);
+    }
+    assert_string_equal(lvsa_sequence_name(LVSA_SEQUENCE_ULYSSES), "ulysses");
+    assert_null(lvsa_sequence_name((lvsa_sequence)3));
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
+
+static void bad_layers_are_refused(void **state)
+{
+    (void)state;
+    lvsa_plan_options o = options(5, 1, 1, 2, 0, 1);
+    lvsa_share share = {.size = 1};
+    lvsa_sequence_choice choice = {.size = 1};
+    lvsa_shared_layer layer = {2, 12, 8, 2};
+    lvsa_plan *plan;
+    CHECK_OK(lvsa_plan_create(&plan, &o));
+    CHECK_FAILS(lvsa_share_find(&share, plan, &layer, 0), LVSA_ERR_ARGUMENT, "1 bytes");
+    CHECK_FAILS(lvsa_sequence_choose(&choice, plan, &layer), LVSA_ERR_ARGUMENT, "1 bytes");
+    share.size = sizeof share, choice.size = sizeof choice;
+    CHECK_FAILS(lvsa_share_find(&share, plan, &layer, 2), LVSA_ERR_ARGUMENT, "rank 2 of 2");
+    layer.ranks = 6;
+    CHECK_FAILS(lvsa_sequence_choose(&choice, plan, &layer), LVSA_ERR_ARGUMENT, "6 ranks for 5");
+    layer.ranks = 0;
+    CHECK_FAILS(lvsa_share_find(&share, plan, &layer, 0), LVSA_ERR_ARGUMENT, "for 0 ranks");
+    lvsa_plan_free(&plan);
+}
 
 static void bad_ranks_are_refused(void **state)
 {
@@ -395,6 +477,9 @@ int main(void)
         cmocka_unit_test(every_rank_has_what_it_needs),
         cmocka_unit_test(moving_is_in_place_and_allocates_nothing),
         cmocka_unit_test(ranks_attend_as_one),
+        cmocka_unit_test(bytes_add_up),
+        cmocka_unit_test(the_cheaper_way_is_chosen),
+        cmocka_unit_test(bad_layers_are_refused),
         cmocka_unit_test(bad_ranks_are_refused),
         cmocka_unit_test(memory_may_run_out),
     };
