@@ -132,7 +132,7 @@ static void test_collectives(void)
     }
     unsigned char *from = take(sent), *to = take(received);
     for (int r = 0; r < size; at += out[r++]) fill(from + at, out[r], me, r);
-    want(lv_comm_all_to_all(comm, to, in, from, out), "all-to-all");
+    want(lv_comm_all_to_all(comm, NULL, to, in, from, out), "all-to-all");
     at = 0;
     for (int r = 0; r < size; at += in[r++]) check(to + at, in[r], r, me, "all-to-all");
     if (to[received] != 0xEE) stop("all-to-all wrote past its end");

@@ -24,7 +24,7 @@ static void one_sends_to_itself(void **state)
     CHECK_FAILS(lv_comm_exchange(c, send + 2, 1, receive, 1), LVSA_ERR_ARGUMENT, "2 are received");
     const lv_message other = {1, from, 1};
     CHECK_FAILS(lv_comm_exchange(c, &other, 1, NULL, 0), LVSA_ERR_ARGUMENT, "rank 1: 0 to 0");
-    CHECK_OK(lv_comm_all_to_all(c, to, &bytes, from, &bytes));
+    CHECK_OK(lv_comm_all_to_all(c, NULL, to, &bytes, from, &bytes));
     assert_memory_equal(to, "abcdef", 6);
     CHECK_OK(lv_comm_all_gather(c, to, &bytes, "ghijkl"));
     assert_memory_equal(to, "ghijkl", 6);

@@ -1,51 +1,73 @@
 /* comm.c: which transport, and collectives in messages. */
 #include "engine/parallel/comm.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
-
 #include "base/mem.h"
+#include "engine/parallel/launcher.h"
+#include "engine/parallel/nccl.h"
+#include "engine/runtime/device.h"
 
-/* Says how many processes there are: Open MPI's mpirun; those of MPICH and its kin, and Slurm. */
-static const char *const size_variables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
-
-static lvsa_status read_size(int *size, const char **variable)
+static lvsa_status open_transport(lv_comm **out, const lv_launch *l)
 {
-    *size = 1;
-    for (size_t i = 0; i < sizeof size_variables / sizeof size_variables[0]; i++) {
-        const char *text = getenv(size_variables[i]);
-        if (!text || !*text) continue;
-        char *end;
-        errno = 0;
-        const long value = strtol(text, &end, 10);
-        if (errno || *end || value < 1 || value > INT_MAX)
-            return lv_fail(LVSA_ERR_ARGUMENT, "%s=%s: a number of processes is wanted",
-                           size_variables[i], text);
-        *size = (int)value;
-        *variable = size_variables[i];
-        return LVSA_OK;
+    switch (l->launcher) {
+    case LV_LAUNCHER_MPI: return lv_comm_open_mpi(out, l->size);
+    case LV_LAUNCHER_PLAIN: return lv_comm_open_nccl(out, l);
+    case LV_LAUNCHER_NONE: break;
     }
-    return LVSA_OK;
+    return lv_comm_open_solo(out);
 }
 
 /* Memory first: once the ranks have met, one of them can't turn back alone. */
 lvsa_status lv_comm_open(lv_comm **out)
 {
-    const char *variable = NULL;
-    int size;
+    lv_launch launch;
     *out = NULL;
-    LV_TRY(read_size(&size, &variable));
-    lv_message *lists = lv_zalloc_array(2 * (size_t)size, sizeof *lists);
-    if (!lists) return lv_fail(LVSA_ERR_MEMORY, "a list of %d ranks doesn't fit in memory", size);
-    lvsa_status s = size > 1 ? lv_comm_open_mpi(out, size) : lv_comm_open_solo(out);
+    LV_TRY(lv_launch_read(&launch));
+    lv_message *lists = lv_zalloc_array(2 * (size_t)launch.size, sizeof *lists);
+    if (!lists)
+        return lv_fail(LVSA_ERR_MEMORY, "a list of %d ranks doesn't fit in memory", launch.size);
+    lvsa_status s = open_transport(out, &launch);
     if (s != LVSA_OK) {
         lv_free(lists);
-        return size > 1 ? lv_fail_in(s, "%d processes (%s)", size, variable) : s;
+        return launch.size > 1 ? lv_fail_in(s, "%d processes (%s)", launch.size, launch.variable)
+                               : s;
     }
-    (*out)->send = lists;
-    (*out)->receive = lists + size;
+    lv_comm *c = *out;
+    c->send = lists;
+    c->receive = lists + launch.size;
+    if (launch.launcher == LV_LAUNCHER_MPI) c->local = launch.local >= 0 ? launch.local : c->rank;
     return LVSA_OK;
+}
+
+int lv_comm_find_gpu(const lv_comm *c) { return lv_nccl_find_gpu(c->local); }
+
+/* MPI's ranks tell each other by which number their GPUs meet. */
+static lvsa_status open_nccl(lv_comm *c, int gpu)
+{
+    lv_nccl_options o = {.rank = c->rank, .size = c->size, .gpu = gpu};
+    if (c->rank == 0) LV_TRY(lv_nccl_find_id(&o.id, NULL));
+    LV_TRY(c->broadcast(c, &o.id, sizeof o.id, 0));
+    LV_TRY(lv_nccl_open(&c->nccl, &o));
+    c->begin = lv_comm_begin_nccl, c->wait = lv_comm_wait_nccl;
+    return LVSA_OK;
+}
+
+lvsa_status lv_comm_join(lv_comm *c, const lv_device *device)
+{
+    static const char *const names[] = {"the CPU", "a GPU"};
+    const bool gpu = device->kind == LVSA_DEVICE_CUDA;
+    int first = gpu;
+    LV_TRY(c->broadcast(c, &first, sizeof first, 0));
+    if (first != gpu)
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "rank %d computes on %s and rank 0 on %s: say which with device cpu or cuda",
+                       c->rank, names[gpu], names[first]);
+    if (!gpu || c->size == 1) return LVSA_OK;
+    if (!c->nccl) LV_TRY(open_nccl(c, device->index));
+    if (lv_nccl_get_gpu(c->nccl) == device->index) return LVSA_OK;
+    return lv_fail(LVSA_ERR_ARGUMENT,
+                   "rank %d has GPU %d and computes on %d: name no GPU, and let "
+                   "CUDA_VISIBLE_DEVICES say which there are",
+                   c->rank, lv_nccl_get_gpu(c->nccl), device->index);
 }
 
 void lv_comm_close(lv_comm **comm)
@@ -75,6 +97,21 @@ lvsa_status lv_comm_exchange(lv_comm *c, const lv_message *send, int sends,
     return c->exchange(c, send, sends, receive, receives);
 }
 
+lvsa_status lv_comm_begin(lv_comm *c, lv_device *device, const lv_message *send, int sends,
+                          const lv_message *receive, int receives)
+{
+    if (device->kind == LVSA_DEVICE_CPU) return lv_comm_exchange(c, send, sends, receive, receives);
+    LV_TRY(check_peers(c, send, sends));
+    LV_TRY(check_peers(c, receive, receives));
+    if (c->begin) return c->begin(c, device, send, sends, receive, receives);
+    return lv_fail(LVSA_ERR_UNSUPPORTED, "these ranks' GPUs haven't met");
+}
+
+lvsa_status lv_comm_wait(lv_comm *c, lv_device *device)
+{
+    return device->kind != LVSA_DEVICE_CPU && c->wait ? c->wait(c, device) : LVSA_OK;
+}
+
 /* A message for each rank: parts of `data`, one behind the other. */
 static void list_parts(lv_message *m, const lv_comm *c, const void *data, const size_t *bytes)
 {
@@ -85,12 +122,15 @@ static void list_parts(lv_message *m, const lv_comm *c, const void *data, const 
     }
 }
 
-lvsa_status lv_comm_all_to_all(lv_comm *c, void *to, const size_t *received_bytes, const void *from,
+lvsa_status lv_comm_all_to_all(lv_comm *c, lv_device *device, void *to,
+                               const size_t *received_bytes, const void *from,
                                const size_t *sent_bytes)
 {
     list_parts(c->send, c, from, sent_bytes);
     list_parts(c->receive, c, to, received_bytes);
-    return c->exchange(c, c->send, c->size, c->receive, c->size);
+    if (!device) return c->exchange(c, c->send, c->size, c->receive, c->size);
+    LV_TRY(lv_comm_begin(c, device, c->send, c->size, c->receive, c->size));
+    return lv_comm_wait(c, device);
 }
 
 lvsa_status lv_comm_all_gather(lv_comm *c, void *to, const size_t *bytes, const void *from)

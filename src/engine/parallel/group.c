@@ -42,6 +42,21 @@ static lvsa_status group_exchange(lv_comm *comm, const lv_message *send, int sen
     return g->parent->exchange(g->parent, g->list, sends, received, receives);
 }
 
+static lvsa_status group_begin(lv_comm *comm, lv_device *device, const lv_message *send, int sends,
+                               const lv_message *receive, int receives)
+{
+    group *g = (group *)comm;
+    LV_TRY(make_room(g, (size_t)sends + (size_t)receives));
+    lv_message *const received = renumber(g->list, g, send, sends);
+    renumber(received, g, receive, receives);
+    return lv_comm_begin(g->parent, device, g->list, sends, received, receives);
+}
+
+static lvsa_status group_wait(lv_comm *comm, lv_device *device)
+{
+    return lv_comm_wait(((group *)comm)->parent, device);
+}
+
 static lvsa_status group_broadcast(lv_comm *comm, void *data, size_t bytes, int root)
 {
     int sends = 0;
@@ -82,6 +97,8 @@ lvsa_status lv_comm_open_group(lv_comm **out, lv_comm *parent, int first, int co
                           .send = lists,
                           .receive = lists + count,
                           .exchange = group_exchange,
+                          .begin = group_begin,
+                          .wait = group_wait,
                           .broadcast = group_broadcast,
                           .abort = group_abort,
                           .close = group_close},

@@ -60,22 +60,20 @@ static void list_messages(lv_message *m, const lvsa_transfer *transfer, int coun
     }
 }
 
-/* Brings the rows of received_k and received_v [received_frames * P, E] from the ranks that have
- * them as k and v [frames * P, E]. */
-static lvsa_status exchange(lv_halo *h, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
-                            lv_tensor k, lv_tensor v)
+/* Begins to bring the rows of received_k and received_v [received_frames * P, E] from the ranks
+ * that have them as k and v [frames * P, E]. */
+static lvsa_status begin(lv_halo *h, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
+                         lv_tensor k, lv_tensor v)
 {
     int sends, receives;
     const lvsa_transfer *send = lvsa_shard_get_sends(&sends, h->shard);
     const lvsa_transfer *receive = lvsa_shard_get_receives(&receives, h->shard);
-    if (e->device->kind != LVSA_DEVICE_CPU)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "ranks share a video on the CPU only; use device cpu");
     if (e->arena.measuring) return LVSA_OK;
     list_messages(h->send, send, sends, k);
     list_messages(h->send + sends, send, sends, v);
     list_messages(h->receive, receive, receives, received_k);
     list_messages(h->receive + receives, receive, receives, received_v);
-    return lv_comm_exchange(h->comm, h->send, 2 * sends, h->receive, 2 * receives);
+    return lv_comm_begin(h->comm, e->device, h->send, 2 * sends, h->receive, 2 * receives);
 }
 
 lvsa_status lv_halo_attend(lv_halo *h, lv_exec *e, const lv_self_attention *a)
@@ -85,7 +83,8 @@ lvsa_status lv_halo_attend(lv_halo *h, lv_exec *e, const lv_self_attention *a)
     lv_tensor k, v;
     LV_TRY(lv_take(&k, e, e->dtype, 2, LV_SHAPE(rows, width)));
     LV_TRY(lv_take(&v, e, e->dtype, 2, LV_SHAPE(rows, width)));
-    LV_TRY(exchange(h, e, k, v, a->k, a->v));
+    LV_TRY(begin(h, e, k, v, a->k, a->v));
+    if (!e->arena.measuring) LV_TRY(lv_comm_wait(h->comm, e->device));
     lvsa_attention call = lv_self_attention_call(a);
     call.source[0].runs = lvsa_shard_get_local_runs(h->shard);
     call.source[call.sources++] =

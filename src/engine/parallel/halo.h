@@ -25,7 +25,7 @@ void lv_halo_free(lv_halo **halo);
 /* To be called when the plan has moved. Allocates nothing. */
 lvsa_status lv_halo_update(lv_halo *halo);
 
-/* See lv_sequence_attend(). On the CPU. */
+/* See lv_sequence_attend(). */
 lvsa_status lv_halo_attend(lv_halo *halo, lv_exec *e, const lv_self_attention *a);
 
 #endif

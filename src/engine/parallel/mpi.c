@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/module.h"
 #include "engine/parallel/mpi_module.h"
+#include "engine/parallel/nccl.h"
 
 /* Large enough that the time a message takes to start doesn't count. */
 enum { PIECE = 1 << 26 };
@@ -99,6 +100,7 @@ static void mpi_abort(lv_comm *comm, int code) { ((mpi_comm *)comm)->table->abor
 static void mpi_close(lv_comm *comm)
 {
     mpi_comm *c = (mpi_comm *)comm;
+    lv_nccl_close(&comm->nccl);
     c->table->close();
     lv_free(c->piece);
     lv_free(c->requests);

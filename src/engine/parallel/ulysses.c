@@ -103,13 +103,13 @@ static lvsa_status to_heads(lv_ulysses *u, lv_exec *e, lv_tensor y, lv_tensor pa
 {
     LV_TRY(repack(u, e, x, packed, true));
     if (e->arena.measuring) return LVSA_OK;
-    return lv_comm_all_to_all(u->comm, y.data, u->whole, packed.data, u->part);
+    return lv_comm_all_to_all(u->comm, e->device, y.data, u->whole, packed.data, u->part);
 }
 
 static lvsa_status to_frames(lv_ulysses *u, lv_exec *e, lv_tensor x, lv_tensor packed, lv_tensor y)
 {
     if (!e->arena.measuring)
-        LV_TRY(lv_comm_all_to_all(u->comm, packed.data, u->part, y.data, u->whole));
+        LV_TRY(lv_comm_all_to_all(u->comm, e->device, packed.data, u->part, y.data, u->whole));
     return repack(u, e, x, packed, false);
 }
 

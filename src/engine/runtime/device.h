@@ -50,6 +50,9 @@ struct lv_device {
     lvsa_status (*upload_aside)(lv_device *, lv_tensor to, const void *from, lvsa_dtype type);
     lvsa_status (*mark)(lv_device *, bool aside, int slot);
     lvsa_status (*wait)(lv_device *, bool aside, int slot);
+    /* What it is asked later waits for what `other`, the same GPU opened once more, has been asked
+     * so far. NULL: a device whose calls return when they are done. */
+    lvsa_status (*follow)(lv_device *, lv_device *other);
     void (*close)(lv_device *);
 };
 

@@ -10,6 +10,9 @@
  * card; yet the feed-forward part's scratch is less than q, k and v of a long video. */
 enum { ROWS = 32768, MOST_TILES = 256 };
 
+/* The mark of follow(), behind those of offloading. */
+enum { FOLLOWED = 2 };
+
 static lvsa_status use(const lv_cuda_device *d)
 {
     return lv_cuda_check(d->cuda->use(d->gpu), "choosing the GPU");
@@ -29,8 +32,9 @@ static lvsa_status allocate(lv_device *device, void **out, size_t bytes)
     return lv_fail(
         LVSA_ERR_MEMORY,
         "device cuda: %.0f MiB more are wanted, %.0f of its %.0f MiB are left (%s): make "
-        "fewer or smaller frames, or use device cpu",
-        (double)bytes / MIB, (double)available / MIB, (double)total / MIB, failure);
+        "fewer or smaller frames%s, or use device cpu",
+        (double)bytes / MIB, (double)available / MIB, (double)total / MIB, failure,
+        device->offload ? "" : ", offload the transformer");
 }
 
 static void release(lv_device *device, void *memory)
@@ -119,6 +123,14 @@ static lvsa_status wait(lv_device *device, bool aside, int slot)
     LV_TRY(open_aside(d));
     return lv_cuda_check(d->cuda->wait(aside ? d->aside : d->gpu, aside ? d->gpu : d->aside, slot),
                          "waiting");
+}
+
+static lvsa_status follow(lv_device *device, lv_device *other)
+{
+    const lv_cuda_device *d = (const lv_cuda_device *)device, *o = (const lv_cuda_device *)other;
+    LV_TRY(use(d));
+    LV_TRY(lv_cuda_check(d->cuda->mark(o->gpu, FOLLOWED), "marking"));
+    return lv_cuda_check(d->cuda->wait(d->gpu, o->gpu, FOLLOWED), "waiting");
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
@@ -235,6 +247,7 @@ lvsa_status lv_cuda_device_open(lv_device **out, int index)
                           .upload_aside = upload_aside,
                           .mark = mark,
                           .wait = wait,
+                          .follow = follow,
                           .close = close_device};
     lvsa_status s = open_gpu(d, table, index);
     if (s != LVSA_OK) close_device(&d->base);

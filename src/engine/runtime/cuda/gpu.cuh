@@ -34,7 +34,7 @@ struct lv_cuda {
     lv_cuda_stage stage[kStages];
     int next_stage;
     lv_cuda_slot slot[2];
-    cudaEvent_t mark[2];
+    cudaEvent_t mark[LV_CUDA_MARKS];
     cudaEvent_t stamp[LV_DEVICE_STAMPS]; /* made when they are first wanted */
     cublasLtHandle_t blas;
     void *workspace;

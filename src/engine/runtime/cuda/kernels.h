@@ -33,6 +33,9 @@ typedef struct lv_cuda_algorithm {
     uint64_t words[8];
 } lv_cuda_algorithm;
 
+/* Slots of marks. */
+enum { LV_CUDA_MARKS = 3 };
+
 typedef struct lv_cuda_ops {
     /* ---- a GPU ---- */
     const char *(*open)(lv_cuda **out, int index);
@@ -59,8 +62,8 @@ typedef struct lv_cuda_ops {
     const char *(*stamp)(lv_cuda *gpu, int index);
     const char *(*elapsed)(lv_cuda *gpu, double *seconds, int count);
     const char *(*synchronize)(lv_cuda *gpu);
-    /* Notes what the stream has been asked so far, in slot 0 or 1; another GPU in use of the same
-     * card lets its later work wait for that. */
+    /* Notes what the stream has been asked so far, in a slot; another GPU in use of the same card
+     * lets its later work wait for that. */
     const char *(*mark)(lv_cuda *gpu, int slot);
     const char *(*wait)(lv_cuda *gpu, lv_cuda *other, int slot);
 

@@ -1,0 +1,135 @@
+/* launcher.c: the variables of launchers.
+ *
+ * torchrun has a rank, a size, and the host and port where its own store listens; the port above it
+ * is ours. srun has a list of hosts, of which the first has rank 0; the port comes from the job's
+ * number, so that two jobs on one host don't meet. LVSA_COMM_PORT is another port for either. */
+#include "engine/parallel/launcher.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Ports that srun's processes take: below those that a system gives away by itself. */
+enum { SLURM_PORT = 16384, SLURM_PORTS = 8192, MOST_PORT = 65535 };
+
+static const char *find(const char *variable)
+{
+    const char *text = getenv(variable);
+    return text && *text ? text : NULL;
+}
+
+/* *out stays as it is where the variable isn't set. */
+static lvsa_status read_number(int *out, const char *variable, int lo, int hi, const char *what)
+{
+    const char *text = find(variable);
+    if (!text) return LVSA_OK;
+    char *end;
+    errno = 0;
+    const long value = strtol(text, &end, 10);
+    if (errno || *end || value < lo || value > hi)
+        return lv_fail(LVSA_ERR_ARGUMENT, "%s=%s: %s is wanted", variable, text, what);
+    *out = (int)value;
+    return LVSA_OK;
+}
+
+static lvsa_status read_size(lv_launch *l, const char *variable)
+{
+    l->variable = variable;
+    return read_number(&l->size, variable, 1, INT_MAX, "a number of processes");
+}
+
+static lvsa_status read_local(lv_launch *l, const char *variable)
+{
+    return read_number(&l->local, variable, 0, INT_MAX, "a number from 0 on");
+}
+
+static lvsa_status read_rank(lv_launch *l, const char *variable)
+{
+    l->rank = -1;
+    LV_TRY(read_number(&l->rank, variable, 0, l->size - 1, "a number below that of the processes"));
+    if (l->rank >= 0) return LVSA_OK;
+    return lv_fail(LVSA_ERR_ARGUMENT,
+                   "%s says %d processes, and %s isn't set: start them with one "
+                   "launcher",
+                   l->variable, l->size, variable);
+}
+
+static lvsa_status set_place(lv_launch *l, const char *host, size_t length, int port)
+{
+    LV_TRY(read_number(&port, "LVSA_COMM_PORT", 1, MOST_PORT, "a port, 1 to 65535,"));
+    const int is_v6 = memchr(host, ':', length) != NULL;
+    const int written = snprintf(l->place, sizeof l->place, "%s%.*s%s:%d", is_v6 ? "[" : "",
+                                 (int)length, host, is_v6 ? "]" : "", port);
+    if (length > 0 && written > 0 && (size_t)written < sizeof l->place) return LVSA_OK;
+    return lv_fail(LVSA_ERR_ARGUMENT, "the host of rank 0, \"%.*s\": a name is wanted", (int)length,
+                   host);
+}
+
+/* ---- launchers ------------------------------------------------------------------------------- */
+
+static lvsa_status read_mpi(lv_launch *l, const char *size, const char *local)
+{
+    l->launcher = LV_LAUNCHER_MPI;
+    LV_TRY(read_size(l, size));
+    LV_TRY(read_local(l, "SLURM_LOCALID"));
+    return read_local(l, local);
+}
+
+static lvsa_status read_torchrun(lv_launch *l)
+{
+    const char *host = find("MASTER_ADDR");
+    int port = MOST_PORT - 1;
+    l->launcher = LV_LAUNCHER_PLAIN;
+    LV_TRY(read_size(l, "WORLD_SIZE"));
+    LV_TRY(read_rank(l, "RANK"));
+    LV_TRY(read_local(l, "LOCAL_RANK"));
+    LV_TRY(read_number(&port, "MASTER_PORT", 1, MOST_PORT - 1, "a port, 1 to 65534,"));
+    return set_place(l, host, strlen(host), port + 1);
+}
+
+/* "node[03-07,12],other" is "node03" first. */
+static size_t first_host(char *host, size_t size, const char *list)
+{
+    size_t length = 0;
+    for (const char *c = list; *c && *c != ',' && length + 1 < size; c++) {
+        if (*c == '[') {
+            while (*++c && !strchr("-,]", *c) && length + 1 < size) host[length++] = *c;
+            while (*c && *c != ']') c++;
+            if (!*c) break;
+        } else host[length++] = *c;
+    }
+    host[length] = '\0';
+    return length;
+}
+
+static lvsa_status read_slurm(lv_launch *l)
+{
+    const char *hosts = find("SLURM_STEP_NODELIST");
+    char host[256];
+    int job = 0, step = 0;
+    l->launcher = LV_LAUNCHER_PLAIN;
+    LV_TRY(read_size(l, "SLURM_STEP_NUM_TASKS"));
+    LV_TRY(read_rank(l, "SLURM_PROCID"));
+    LV_TRY(read_local(l, "SLURM_LOCALID"));
+    LV_TRY(read_number(&job, "SLURM_JOB_ID", 0, INT_MAX / 2, "a job's number"));
+    LV_TRY(read_number(&step, "SLURM_STEP_ID", 0, INT_MAX / 2, "a step's number"));
+    const size_t length = first_host(host, sizeof host, hosts ? hosts : "");
+    return set_place(l, host, length, SLURM_PORT + (job + step) % SLURM_PORTS);
+}
+
+lvsa_status lv_launch_read(lv_launch *out)
+{
+    lv_launch l = {.size = 1, .local = -1};
+    lvsa_status s = LVSA_OK;
+    if (find("OMPI_COMM_WORLD_SIZE"))
+        s = read_mpi(&l, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK");
+    else if (find("WORLD_SIZE") && find("MASTER_ADDR")) s = read_torchrun(&l);
+    else if (find("PMI_SIZE")) s = read_mpi(&l, "PMI_SIZE", "MPI_LOCALRANKID");
+    /* Set by srun alone: SLURM_NTASKS also stands where a batch script runs a program once. */
+    else if (find("SLURM_STEP_NUM_TASKS")) s = read_slurm(&l);
+    if (l.size == 1) l.launcher = LV_LAUNCHER_NONE;
+    *out = l;
+    return s;
+}

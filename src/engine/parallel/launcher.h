@@ -1,0 +1,27 @@
+/* launcher.h: what a launcher has told this process, in the variables that it sets. */
+#ifndef LV_ENGINE_PARALLEL_LAUNCHER_H
+#define LV_ENGINE_PARALLEL_LAUNCHER_H
+
+#include "base/error.h"
+
+typedef enum lv_launcher {
+    LV_LAUNCHER_NONE,  /* or only one process                                   */
+    LV_LAUNCHER_MPI,   /* mpirun: who a process is, and all else, is MPI's      */
+    LV_LAUNCHER_PLAIN, /* torchrun and srun: numbers, and a place to meet        */
+} lv_launcher;
+
+typedef struct lv_launch {
+    lv_launcher launcher;
+    int size;
+    const char *variable; /* that says the size; static                          */
+    int rank;             /* of LV_LAUNCHER_PLAIN                                */
+    int local;            /* among the processes of this host; -1: nobody says   */
+    char place[320];      /* of LV_LAUNCHER_PLAIN: "host:port", where rank 0 is  */
+} lv_launch;
+
+/* In this order: Open MPI's mpirun; torchrun; the mpirun of MPICH and its kin, and Slurm where it
+ * starts processes for MPI; srun. Fails with LVSA_ERR_ARGUMENT: a variable is no such number, or
+ * one is missing. */
+lvsa_status lv_launch_read(lv_launch *out);
+
+#endif
