@@ -12,7 +12,7 @@
 typedef struct model_options {
     text_setting model;
     int_setting frames, height, width;
-    int_setting device, threads, sparsity, backend, repeat, json;
+    int_setting device, threads, sparsity, backend, offload, repeat, json;
 } model_options;
 
 typedef struct bench_model_settings {
@@ -68,6 +68,8 @@ static const option dit_table[] = {
                                  "model's training length"},
     {"backend", 0, OPTION_CHOICE, offsetof(model_options, backend), "NAME", .choice = backend_name,
      .fallback = "auto", .environment = "LVSA_BACKEND", .help = "what computes the attention"},
+    {"offload", 0, OPTION_FLAG, offsetof(model_options, offload), NULL,
+     .help = "keep the blocks in the machine's memory: two at a time on the GPU"},
     MEASURE_OPTIONS("5")};
 static const option vae_table[] = {MODEL_OPTIONS, MEASURE_OPTIONS("3")};
 /* clang-format on */
@@ -167,7 +169,7 @@ static exit_code run_bench(const void *settings, lvsa_phase phase,
     o.device = (lvsa_device)s->device.value, o.threads = s->threads.value;
     o.frames = s->frames.value, o.height = s->height.value, o.width = s->width.value;
     o.sparsity = (lvsa_sparsity)s->sparsity.value, o.backend = (lvsa_backend)s->backend.value;
-    o.repeat = r.runs;
+    o.repeat = r.runs, o.offload = s->offload.value;
     r.seconds = calloc((size_t)r.runs, sizeof *r.seconds);
     if (!r.seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", r.runs);
     exit_code code = complain_model(bench(&r.info, r.seconds, &r.profile, &o));

@@ -14,7 +14,16 @@ const char *forecast_bytes(char text[FORECAST_BYTES_TEXT], int64_t bytes)
     return text;
 }
 
-void forecast_print(const lvsa_forecast *f, int fps)
+/* What the memory is of. */
+static const char *owner(lvsa_device device)
+{
+    return device == LVSA_DEVICE_CUDA ? "GPU" : "machine";
+}
+
+/* A GPU's is all that it has, and what others hold of it is part of what is needed. */
+static const char *left_of(lvsa_device device) { return device == LVSA_DEVICE_CUDA ? "" : " left"; }
+
+void forecast_print(const lvsa_forecast *f, lvsa_device device, int fps)
 {
     char text[FORECAST_BYTES_TEXT];
     printf("video        %d frame%s of %dx%d, %.2f s at %d a second\n", f->frames,
@@ -22,7 +31,9 @@ void forecast_print(const lvsa_forecast *f, int fps)
     printf("attention    %s over %d latent frame%s\n", f->sparse ? "sparse" : "dense",
            f->latent_frames, f->latent_frames == 1 ? "" : "s");
     printf("memory       %s", forecast_bytes(text, f->needed));
-    if (f->available) printf(", the machine has %s left", forecast_bytes(text, f->available));
+    if (f->available)
+        printf(", the %s has %s%s", owner(device), forecast_bytes(text, f->available),
+               left_of(device));
     printf("\n  text       %s\n", forecast_bytes(text, f->text));
     printf("  denoising  %s\n", forecast_bytes(text, f->denoise));
     printf("  decoding   %s\n", forecast_bytes(text, f->decode));
@@ -52,34 +63,57 @@ static int find_fitting(const lvsa_forecast *f, lvsa_pipeline *pipeline, const l
     return fits ? (fits - 1) * factor + 1 : 0;
 }
 
-void forecast_note(const lvsa_forecast *f)
+void forecast_note(const lvsa_forecast *f, lvsa_device device)
 {
     char needed[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT];
-    note(TALK_NORMAL, "needs %s of memory%s%s", forecast_bytes(needed, f->needed),
-         f->available ? ", the machine has " : "",
-         f->available ? forecast_bytes(left, f->available) : "");
+    if (f->available)
+        note(TALK_NORMAL, "needs %s of memory, the %s has %s", forecast_bytes(needed, f->needed),
+             owner(device), forecast_bytes(left, f->available));
+    else note(TALK_NORMAL, "needs %s of memory", forecast_bytes(needed, f->needed));
 }
 
-exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline, const lvsa_job *job)
+/* Whether the same job fits with the transformer in the machine's memory. */
+static bool offload_helps(const lvsa_forecast *f, lvsa_device device,
+                          const lvsa_pipeline_options *options, const lvsa_job *job)
+{
+    lvsa_pipeline_options with = *options;
+    lvsa_pipeline *other;
+    if (options->offload || device == LVSA_DEVICE_CPU) return false;
+    with.offload = 1;
+    if (lvsa_pipeline_open(&other, &with) != LVSA_OK) return false;
+    const int64_t needed = needed_for(other, job, f->frames);
+    lvsa_pipeline_close(&other);
+    return needed >= 0 && needed <= f->available;
+}
+
+exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline,
+                         const lvsa_pipeline_options *options, const lvsa_job *job)
 {
     char needed[FORECAST_BYTES_TEXT], text[FORECAST_BYTES_TEXT], denoise[FORECAST_BYTES_TEXT],
         decode[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT], way[128];
+    const lvsa_device device = lvsa_pipeline_get_device(pipeline);
     if (f->available == 0 || f->needed <= f->available) return CODE_DONE;
     if (job->state)
         return complain(CODE_MEMORY,
-                        "the rest of the run needs %s of memory, and the machine has %s left; end "
-                        "what else runs, or go on where there is more",
-                        forecast_bytes(needed, f->needed), forecast_bytes(left, f->available));
+                        "the rest of the run needs %s of memory, and the %s has %s%s; end what "
+                        "else runs, or go on where there is more",
+                        forecast_bytes(needed, f->needed), owner(device),
+                        forecast_bytes(left, f->available), left_of(device));
     const int frames = f->text > f->available ? 0 : find_fitting(f, pipeline, job);
-    if (frames > 0) snprintf(way, sizeof way, "--num-frames %d would fit", frames);
+    const bool offload = f->text <= f->available && offload_helps(f, device, options, job);
+    if (frames > 0)
+        snprintf(way, sizeof way, "%s--num-frames %d would fit",
+                 offload ? "it would fit with --offload; without, " : "", frames);
+    else if (offload) snprintf(way, sizeof way, "it would fit with --offload");
     else if (f->text > f->available)
         snprintf(way, sizeof way, "the text encoder alone is too large for it");
     else snprintf(way, sizeof way, "not one frame fits: make --height and --width smaller");
     return complain(
         CODE_MEMORY,
         "%d frames of %dx%d need %s of memory (text %s, denoising %s, decoding %s), and "
-        "the machine has %s left; %s",
+        "the %s has %s%s; %s",
         f->frames, f->width, f->height, forecast_bytes(needed, f->needed),
         forecast_bytes(text, f->text), forecast_bytes(denoise, f->denoise),
-        forecast_bytes(decode, f->decode), forecast_bytes(left, f->available), way);
+        forecast_bytes(decode, f->decode), owner(device), forecast_bytes(left, f->available),
+        left_of(device), way);
 }

@@ -101,7 +101,7 @@ static void print_table(const lvsa_model_info *i, const lvsa_forecast *f)
                1e-6 * (double)part->parameters, part->dtypes, forecast_bytes(size, part->bytes),
                part->files, part->files == 1 ? "" : "s");
     }
-    if (f) forecast_print(f, g->fps);
+    if (f) forecast_print(f, LVSA_DEVICE_CPU, g->fps);
 }
 
 static json_t *part_object(const lvsa_model_part *p)

@@ -270,9 +270,11 @@ static exit_code prepare(run *r)
     if (s->file.dry_run.value) r->job.on_message = on_message;
     TRY(complain_model(lvsa_pipeline_forecast(&r->forecast, r->pipeline, &r->job)));
     TRY(make_plan(r));
-    if (s->file.dry_run.value) forecast_print(&r->forecast, job_fps(&s->job, r->pipeline));
-    else forecast_note(&r->forecast);
-    return forecast_check(&r->forecast, r->pipeline, &r->job);
+    if (s->file.dry_run.value)
+        forecast_print(&r->forecast, lvsa_pipeline_get_device(r->pipeline),
+                       job_fps(&s->job, r->pipeline));
+    else forecast_note(&r->forecast, lvsa_pipeline_get_device(r->pipeline));
+    return forecast_check(&r->forecast, r->pipeline, &o, &r->job);
 }
 
 static void describe(const run *r)

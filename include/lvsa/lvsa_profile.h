@@ -49,13 +49,14 @@ typedef struct lvsa_bench_options {
     int frames, height, width; /* in pixels; 0: the model's usual                            */
     lvsa_sparsity sparsity;
     lvsa_backend backend;
-    int repeat; /* runs that are measured, after one that isn't               */
+    int repeat;  /* runs that are measured, after one that isn't               */
+    int offload; /* of the transformer, as in lvsa_pipeline_options            */
 } lvsa_bench_options;
 
 #define LVSA_BENCH_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(lvsa_bench_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, 0, LVSA_SPARSITY_AUTO,         \
-            LVSA_BACKEND_AUTO, 5                                                                   \
+            LVSA_BACKEND_AUTO, 5, 0                                                                \
     }
 
 /* What was measured. */

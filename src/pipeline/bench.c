@@ -36,6 +36,7 @@ static lvsa_status open_bench(bench *b, const lvsa_bench_options *o)
 {
     lvsa_pipeline_options options = LVSA_PIPELINE_OPTIONS_INIT;
     options.model = o->model, options.device = o->device, options.threads = o->threads;
+    options.offload = o->offload;
     LV_TRY(lvsa_pipeline_open(&b->w.p, &options));
     b->job = (lvsa_job)LVSA_JOB_INIT;
     lvsa_pipeline_job_defaults(&b->job, b->w.p);

@@ -1,15 +1,22 @@
 #!/bin/sh
 # Kills runs at random moments, also while they save themselves, goes on with them until they are done,
 # and compares the video with that of a run that nobody killed.
-# usage: tests/cli/kill.sh PROGRAM [ROUNDS] [SEED]     default: 1 round, the time
+# usage: tests/cli/kill.sh PROGRAM [ROUNDS] [SEED] [DEVICE]     default: 1 round, the time, cpu
+# Exits with 77, skipped, where the device can't be used.
 program=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 golden=$(cd "$(dirname "$0")/../golden" && pwd)
 rounds=${2:-1}
 seed=${3:-$(date +%s)}
+device=${4:-cpu}
+slower=1 # so much longer takes a start
+[ "$device" = cpu ] || slower=10
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 cd "$folder" || exit 1
+export LVSA_CACHE_DIR="$folder/cache"
 echo "seed $seed"
+"$program" generate -q -m "$golden/wan/tiny-a" -p fox --device "$device" --dry-run > out 2> err ||
+    { echo "skipped: $(cat err)"; exit 77; }
 
 # kill_after MILLISECONDS COMMAND...
 kill_after() {
@@ -28,17 +35,17 @@ random() {
 try() {
     name=$1
     shift
-    common="-q -m $golden/wan/tiny-a --num-frames 41 -H 32 -W 48 --seed 7 --steps 60"
+    common="-q -m $golden/wan/tiny-a --num-frames 41 -H 32 -W 48 --seed 7 --steps 60 --device $device"
     [ -e "$name.whole.y4m" ] || "$program" generate $common "$@" -p 'a red fox' -o "$name.whole.y4m" > out || exit 1
     rm -rf "$name.y4m" "$name.run"
     kills=0
-    kill_after $((30 + $(random 100))) "$program" generate $common "$@" -p 'a red fox' -o "$name.y4m" \
+    kill_after $((slower * (30 + $(random 100)))) "$program" generate $common "$@" -p 'a red fox' -o "$name.y4m" \
         --checkpoint "$name.run" --checkpoint-every 0
     while [ ! -e "$name.run/done.json" ]; do
         kills=$((kills + 1))
         [ $kills -lt 500 ] || { echo "$name: no end"; exit 1; }
         # Longer each time, for machines on which starting takes longer than that.
-        limit=$((20 + kills * 10 + $(random 150)))
+        limit=$((slower * (20 + kills * 10 + $(random 150))))
         if [ -e "$name.run/state.safetensors" ]; then
             # Whole at any moment.
             "$program" info "$name.run" > out 2> err || { cat err; exit 1; }

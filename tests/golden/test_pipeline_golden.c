@@ -378,6 +378,17 @@ static void no_number_is_no_video(void **state)
     lvsa_pipeline_close(&p);
 }
 
+static void a_gpu_too_many_is_refused(void **state)
+{
+    (void)state;
+    lvsa_pipeline *p;
+    lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
+    o.model = GOLDEN_DIR "/wan/tiny-a", o.device = LVSA_DEVICE_CUDA, o.gpu = 1000;
+    CHECK_FAILS(lvsa_pipeline_open(&p, &o), LVSA_ERR_UNSUPPORTED,
+                "device cuda:1000: there is no GPU of this number; use another, or device cpu");
+    assert_null(p);
+}
+
 static int open_cases(void **state)
 {
     (void)state;
@@ -410,6 +421,7 @@ static int run_on_gpu(void)
         cmocka_unit_test(previews_come_after_each_step),
         cmocka_unit_test(a_job_can_be_ended),
         cmocka_unit_test(no_number_is_no_video),
+        cmocka_unit_test(a_gpu_too_many_is_refused),
     };
     return cmocka_run_group_tests(tests, open_cases, close_cases);
 }

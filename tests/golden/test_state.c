@@ -16,11 +16,14 @@
 
 enum { STEPS = 4 };
 
+/* With the argument "cuda" on a GPU; exits with 77, skipped, where there is none. */
+static lvsa_device device = LVSA_DEVICE_CPU;
+
 static lvsa_pipeline *open_pipeline(const char *path)
 {
     lvsa_pipeline *p;
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
-    o.model = path, o.threads = 2;
+    o.model = path, o.threads = 2, o.device = device;
     CHECK_OK(lvsa_pipeline_open(&p, &o));
     return p;
 }
@@ -524,8 +527,32 @@ static void too_much_guidance_is_blamed(void **state)
     lvsa_pipeline_close(&p);
 }
 
-int main(void)
+static int run_on_gpu(void)
 {
+    lvsa_device_info info = {.size = sizeof info};
+    device = LVSA_DEVICE_CUDA;
+    if (lvsa_device_get_info(&info, device) != LVSA_OK) {
+        print_message("skipped: %s\n", lvsa_last_error());
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sparse_and_rotating),
+        cmocka_unit_test(without_guidance),
+        cmocka_unit_test(dense),
+        cmocka_unit_test(late_and_stretched),
+        cmocka_unit_test(flow_euler),
+        cmocka_unit_test(again_and_again),
+        cmocka_unit_test(another_job_is_refused),
+        cmocka_unit_test(another_version_is_refused_another_machine_told),
+        cmocka_unit_test(latents_of_another_program_are_decoded),
+        cmocka_unit_test(a_bad_number_names_its_block),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "cuda") == 0) return run_on_gpu();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sparse_and_rotating),
         cmocka_unit_test(without_guidance),
