@@ -4,7 +4,8 @@
 #include "engine/runtime/profile.h"
 #include "pipeline/work.h"
 
-static const char *const kinds[LV_KINDS] = {"linear", "attention", "convolution", "norm", "other"};
+static const char *const kinds[LV_KINDS] = {"linear", "attention", "convolution",
+                                            "norm",   "other",     "exchange"};
 
 lvsa_status lvsa_pipeline_start_profile(lvsa_pipeline *pipeline)
 {

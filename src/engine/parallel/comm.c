@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "engine/parallel/launcher.h"
 #include "engine/parallel/nccl.h"
-#include "engine/runtime/device.h"
+#include "engine/runtime/profile.h"
 
 static lvsa_status open_transport(lv_comm **out, const lv_launch *l)
 {
@@ -97,19 +97,37 @@ lvsa_status lv_comm_exchange(lv_comm *c, const lv_message *send, int sends,
     return c->exchange(c, send, sends, receive, receives);
 }
 
+/* What a device waits for messages is timed as one of its operations; without their bytes, since
+ * part of their way may have been beside other work. */
+static lvsa_status end_waiting(lvsa_status s, const lv_device *device)
+{
+    if (s != LVSA_OK || !device->profile) return s;
+    return lv_profile_end(device->profile, LV_KIND_EXCHANGE, 0.0, 0.0);
+}
+
+static lvsa_status begin_waiting(const lv_device *device)
+{
+    return device->profile ? lv_profile_begin(device->profile) : LVSA_OK;
+}
+
 lvsa_status lv_comm_begin(lv_comm *c, lv_device *device, const lv_message *send, int sends,
                           const lv_message *receive, int receives)
 {
-    if (device->kind == LVSA_DEVICE_CPU) return lv_comm_exchange(c, send, sends, receive, receives);
     LV_TRY(check_peers(c, send, sends));
     LV_TRY(check_peers(c, receive, receives));
+    if (device->kind == LVSA_DEVICE_CPU) {
+        LV_TRY(begin_waiting(device));
+        return end_waiting(c->exchange(c, send, sends, receive, receives), device);
+    }
     if (c->begin) return c->begin(c, device, send, sends, receive, receives);
     return lv_fail(LVSA_ERR_UNSUPPORTED, "these ranks' GPUs haven't met");
 }
 
 lvsa_status lv_comm_wait(lv_comm *c, lv_device *device)
 {
-    return device->kind != LVSA_DEVICE_CPU && c->wait ? c->wait(c, device) : LVSA_OK;
+    if (device->kind == LVSA_DEVICE_CPU || !c->wait) return LVSA_OK;
+    LV_TRY(begin_waiting(device));
+    return end_waiting(c->wait(c, device), device);
 }
 
 /* A message for each rank: parts of `data`, one behind the other. */

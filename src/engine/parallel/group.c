@@ -46,15 +46,18 @@ static lvsa_status group_begin(lv_comm *comm, lv_device *device, const lv_messag
                                const lv_message *receive, int receives)
 {
     group *g = (group *)comm;
+    if (!g->parent->begin)
+        return lv_fail(LVSA_ERR_UNSUPPORTED, "these ranks' GPUs haven't met");
     LV_TRY(make_room(g, (size_t)sends + (size_t)receives));
     lv_message *const received = renumber(g->list, g, send, sends);
     renumber(received, g, receive, receives);
-    return lv_comm_begin(g->parent, device, g->list, sends, received, receives);
+    return g->parent->begin(g->parent, device, g->list, sends, received, receives);
 }
 
 static lvsa_status group_wait(lv_comm *comm, lv_device *device)
 {
-    return lv_comm_wait(((group *)comm)->parent, device);
+    lv_comm *parent = ((group *)comm)->parent;
+    return parent->wait(parent, device);
 }
 
 static lvsa_status group_broadcast(lv_comm *comm, void *data, size_t bytes, int root)

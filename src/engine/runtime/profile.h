@@ -10,6 +10,7 @@ typedef enum lv_kind {
     LV_KIND_CONV,
     LV_KIND_NORM,
     LV_KIND_OTHER,
+    LV_KIND_EXCHANGE, /* waiting for other ranks, where nothing else was to be done */
     LV_KINDS
 } lv_kind;
 
