@@ -30,12 +30,27 @@ lvsa_status lv_pipeline_find_part(char path[LV_PATH_MOST], const lvsa_pipeline *
     return lv_path_join(path, LV_PATH_MOST, p->directory, part);
 }
 
+/* A rank's GPU is that of its place among the ranks of its host. */
+static lvsa_status find_gpu(int *gpu, const lvsa_pipeline_options *o)
+{
+    *gpu = o->gpu;
+    if (!o->ranks || o->ranks->size == 1) return LVSA_OK;
+    *gpu = lv_comm_find_gpu(o->ranks);
+    if (o->gpu == 0) return LVSA_OK;
+    return lv_fail(LVSA_ERR_ARGUMENT,
+                   "GPU %d for each of %d ranks: each takes one of its own; name none, and let "
+                   "CUDA_VISIBLE_DEVICES say which there are",
+                   o->gpu, o->ranks->size);
+}
+
 static lvsa_status open_device(lvsa_pipeline *p, const lvsa_pipeline_options *o)
 {
+    int gpu;
+    LV_TRY(find_gpu(&gpu, o));
     switch (o->device) {
     case LVSA_DEVICE_CPU: return lv_device_open(&p->device, o->device, o->threads);
-    case LVSA_DEVICE_CUDA: return lv_device_open(&p->device, o->device, o->gpu);
-    case LVSA_DEVICE_AUTO: return lv_device_open_auto(&p->device, o->gpu, o->threads);
+    case LVSA_DEVICE_CUDA: return lv_device_open(&p->device, o->device, gpu);
+    case LVSA_DEVICE_AUTO: return lv_device_open_auto(&p->device, gpu, o->threads);
     }
     return lv_fail(LVSA_ERR_ARGUMENT, "device %d: there is no such", (int)o->device);
 }
@@ -49,11 +64,7 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     LV_TRY(find_class(p));
     LV_TRY(open_device(p, o));
     p->ranks = o->ranks;
-    if (p->ranks && p->ranks->size > 1 && p->device->kind != LVSA_DEVICE_CPU)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "%d ranks on a GPU: this version shares a video on the CPU only; use device "
-                       "cpu, or one process",
-                       p->ranks->size);
+    p->sequence = o->sequence, p->cfg_parallel = o->cfg_parallel, p->vae_parallel = o->vae_parallel;
     p->device->offload = o->offload && p->device->kind == LVSA_DEVICE_CUDA;
     p->schedule = LV_SCHEDULE_OPTIONS_INIT;
     LV_TRY(lv_pipeline_find_part(path, p, "scheduler/scheduler_config.json"));
