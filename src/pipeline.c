@@ -14,6 +14,7 @@ static lvsa_status decode_only(lv_work *w)
 static lvsa_status generate(lv_work *w)
 {
     LV_TRY(lv_work_check(w));
+    LV_TRY(lv_work_join(w));        /* the ranks' devices, of several processes    */
     LV_TRY(lv_work_find_sizes(w));  /* pixels -> T, P                              */
     LV_TRY(lv_work_choose_plan(w)); /* which frames attend to which                */
     LV_TRY(lv_work_share(w));       /* and which of them are this rank's           */

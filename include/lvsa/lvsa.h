@@ -84,8 +84,8 @@ LVSA_API lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *direc
 
 /* The processes that a launcher like mpirun has started with this one, its ranks 0 .. size - 1, to
  * make videos together. Each opens a pipeline of the same options and generates the same job; the
- * callbacks of rank 0 alone are called, and only it decodes. The video is that of one process, but
- * for rounding. A rank whose call fails or is cancelled calls lvsa_ranks_abort(), or the others
+ * callbacks of rank 0 alone are called, and its prompts and noise are everyone's. The video is that
+ * of one process, but for rounding. A rank whose call fails or is cancelled calls lvsa_ranks_abort(), or the others
  * would wait for it.
  *     mpirun -n 4 program        by MPI, whose module is loaded for it; on the CPU */
 typedef struct lvsa_ranks lvsa_ranks;
@@ -117,10 +117,14 @@ typedef struct lvsa_pipeline_options {
                            GPU one after the other; slower where it waits for them, and it needs
                            two blocks' memory instead of all. The CPU takes no notice             */
     lvsa_ranks *ranks;  /* to make videos with; NULL: alone. Borrowed until it is closed          */
+    lvsa_sequence sequence; /* how they come by each other's frames in self-attention             */
+    int cfg_parallel;   /* 1: one half of the ranks computes the pass of the prompt, the other the
+                           one that guidance leads away from; an even number of them              */
+    int vae_parallel;   /* 1: all ranks decode, each some rows of every frame; 0: rank 0 does     */
 } lvsa_pipeline_options;
 
 #define LVSA_PIPELINE_OPTIONS_INIT                                                                 \
-    {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, NULL}
+    {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0, 0}
 
 /* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
  * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be

@@ -31,38 +31,41 @@ lvsa_status lv_work_make_latents(lv_work *w)
     if (w->job->state) return lv_work_take_latents(w);
     if (w->job->noise) {
         memcpy(w->latents, w->job->noise, w->count * sizeof *w->latents);
-        return LVSA_OK;
+    } else {
+        lv_noise noise;
+        lv_noise_seed(&noise, w->job->seed);
+        lv_noise_fill(&noise, w->latents, w->count);
     }
-    lv_noise noise;
-    lv_noise_seed(&noise, w->job->seed);
-    lv_noise_fill(&noise, w->latents, w->count);
-    return LVSA_OK;
+    return lv_work_send_latents(w);
 }
 
-/* One pass: velocity of the latents for one text, on its way to the host; see await_velocity(). */
-static lvsa_status predict(lv_work *w, float *velocity, const lv_step *step)
+/* One pass: velocity[text] of the latents, on its way to the host; see await_velocity(). Of two
+ * groups both velocities. */
+static lvsa_status predict(lv_work *w, float *const velocity[], const lv_step *step)
 {
     lv_model *m = w->p->model;
     lv_device *device = w->p->device;
-    const size_t bytes = w->own_count * sizeof(float);
     LV_TRY(m->class->forward(m, &w->exec, w->v, w->z, step));
     if (w->exec.arena.measuring) return LVSA_OK;
-    if (w->sequence) {
-        LV_TRY(device->download(device, w->part, w->v.data, bytes));
-        return lv_work_gather(w, velocity);
-    }
-    if (device->fetch) return device->fetch(device, step->text, w->v.data, bytes);
-    return device->download(device, velocity, w->v.data, bytes);
+    LV_TRY(lv_work_gather(w));
+    const size_t bytes = (size_t)lv_tensor_count(w->all) * sizeof(float);
+    if (device->fetch) return device->fetch(device, step->text, w->all.data, bytes);
+    if (!w->parts) return device->download(device, velocity[step->text], w->all.data, bytes);
+    LV_TRY(device->download(device, w->parts, w->all.data, bytes));
+    lv_work_arrange(w->group ? velocity : velocity + step->text, w, w->parts);
+    return LVSA_OK;
 }
 
-/* Where the velocity for a text is when it is there: `velocity`, or the device's own memory. */
-static lvsa_status await_velocity(const float **out, const lv_work *w, const float *velocity,
+/* found[text]: where the velocity is when it is there, velocity[text] or the device's own memory. */
+static lvsa_status await_velocity(const float **found, lv_work *w, float *const velocity[],
                                   int text)
 {
     lv_device *device = w->p->device;
-    const void *memory = velocity;
-    if (device->fetch) LV_TRY(device->await(device, &memory, text));
-    *out = memory;
+    const void *memory;
+    if (!device->fetch) return LVSA_OK;
+    LV_TRY(device->await(device, &memory, text));
+    if (w->part_bytes) lv_work_arrange(w->group ? velocity : velocity + text, w, memory);
+    else found[text] = memory;
     return LVSA_OK;
 }
 
@@ -80,18 +83,15 @@ static void lead_away(float *v, const float *toward, const float *away, size_t c
  * come. */
 static lvsa_status find_velocity(lv_work *w, lv_step *step)
 {
-    const float guidance = (float)w->job->guidance, *toward, *away;
-    step->text = 0;
-    LV_TRY(predict(w, w->velocity, step));
-    if (w->texts == 2) {
-        step->text = 1;
-        LV_TRY(predict(w, w->away, step));
-    }
-    LV_TRY(await_velocity(&toward, w, w->velocity, 0));
-    if (w->texts == 2) {
-        LV_TRY(await_velocity(&away, w, w->away, 1));
-        lead_away(w->velocity, toward, away, w->count, guidance);
-    } else if (toward != w->velocity) memcpy(w->velocity, toward, w->count * sizeof *toward);
+    float *const velocity[] = {w->velocity, w->away};
+    const float *found[] = {w->velocity, w->away};
+    for (step->text = w->first_text; step->text < w->end_text; step->text++)
+        LV_TRY(predict(w, velocity, step));
+    for (int text = w->first_text; text < w->end_text; text++)
+        LV_TRY(await_velocity(found, w, velocity, text));
+    if (w->texts == 2)
+        lead_away(w->velocity, found[0], found[1], w->count, (float)w->job->guidance);
+    else if (found[0] != w->velocity) memcpy(w->velocity, found[0], w->count * sizeof **found);
     return LVSA_OK;
 }
 
@@ -99,7 +99,8 @@ static lvsa_status find_velocity(lv_work *w, lv_step *step)
 static lvsa_status take_latents(lv_work *w)
 {
     LV_TRY(lv_take(&w->z, &w->exec, LVSA_F32, 4, w->own));
-    return lv_take(&w->v, &w->exec, LVSA_F32, 4, w->own);
+    LV_TRY(lv_take(&w->v, &w->exec, LVSA_F32, 4, w->own));
+    return lv_work_take_all(w);
 }
 
 lvsa_status lv_work_measure_passes(lv_work *w)
@@ -110,7 +111,8 @@ lvsa_status lv_work_measure_passes(lv_work *w)
                     .sequence = w->sequence};
     w->exec = lv_exec_measure(w->p->device);
     LV_TRY(take_latents(w));
-    for (; step.text < w->texts; step.text++) LV_TRY(predict(w, NULL, &step));
+    for (step.text = w->first_text; step.text < w->end_text; step.text++)
+        LV_TRY(predict(w, NULL, &step));
     return LVSA_OK;
 }
 

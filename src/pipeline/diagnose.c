@@ -82,7 +82,7 @@ static lvsa_status look_again(lv_work *w, const lv_step *step, int i)
                        w->job->steps, (double)bad);
     m->probe = (lv_probe){look, &s};
     lvsa_status status = LVSA_OK;
-    for (int text = 0; text < w->texts && status == LVSA_OK; text++) {
+    for (int text = w->first_text; text < w->end_text && status == LVSA_OK; text++) {
         lv_step again = *step;
         again.text = text, s.text = texts[text];
         status = m->class->forward(m, &w->exec, w->v, w->z, &again);
@@ -99,6 +99,7 @@ lvsa_status lv_work_check_numbers(lv_work *w, const lv_step *step, int i)
     for (size_t j = 0; bad && j < w->count; j++)
         if (!isfinite(w->latents[j])) {
             LV_TRY(look_again(w, step, i));
+            LV_TRY(lv_work_wait_for_all(w)); /* a rank that has found something ends all */
             return fail_plain(w, i, j);
         }
     return LVSA_OK;

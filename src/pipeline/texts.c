@@ -33,6 +33,7 @@ static lvsa_status tokenize(lv_work *w, int index, const char *name, const char 
 
 lvsa_status lv_work_tokenize(lv_work *w)
 {
+    if (!lv_work_is_first(w)) return LVSA_OK;
     const char *away = w->job->negative_prompt ? w->job->negative_prompt : "";
     LV_TRY(tokenize(w, 0, "the prompt", w->job->prompt));
     return w->texts == 2 ? tokenize(w, 1, "the negative prompt", away) : LVSA_OK;
@@ -68,7 +69,7 @@ static lvsa_status encode_text(lv_work *w, lv_umt5 *encoder, int index)
     return LVSA_OK;
 }
 
-lvsa_status lv_work_encode(lv_work *w)
+static lvsa_status encode(lv_work *w)
 {
     lv_umt5 *encoder;
     LV_TRY(lv_work_report(w, LVSA_PHASE_TEXT, 0, w->texts));
@@ -81,4 +82,10 @@ lvsa_status lv_work_encode(lv_work *w)
     }
     lv_umt5_close(&encoder);
     return s;
+}
+
+lvsa_status lv_work_encode(lv_work *w)
+{
+    if (lv_work_is_first(w)) LV_TRY(encode(w));
+    return lv_work_send_texts(w);
 }

@@ -67,6 +67,7 @@ void lv_work_release(lv_work *w)
     lv_free(w->parts);
     lv_free(w->part);
     lv_sequence_free(&w->sequence);
+    lv_comm_close(&w->group);
     lvsa_plan_free(&w->dense_plan);
     lvsa_plan_free(&w->plan);
 }

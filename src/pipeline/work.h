@@ -24,6 +24,8 @@ struct lvsa_pipeline {
     char *directory;
     lv_device *device;
     lv_comm *ranks; /* the caller's; NULL: this process makes videos alone */
+    lvsa_sequence sequence;
+    bool cfg_parallel, vae_parallel;
     lvsa_geometry geometry;
     lv_defaults defaults;
     const lv_model_class *class;
@@ -61,13 +63,17 @@ typedef struct lv_work {
     uint8_t *preview;                 /* [T, Y, X, 3], or NULL: none is wanted      */
     lv_exec exec;
     lv_tensor z, v;                   /* of the device, f32: `own` latents and velocity */
+    lv_tensor all;                    /* v; shared, the v of all ranks one behind the other */
 
+    int first_text, end_text;         /* whose passes are computed here, the end not    */
     int64_t own[4];                   /* of the latents that are computed here: all, or */
     size_t own_count;                 /* those of a rank's frames                       */
-    lv_sequence *sequence;            /* NULL: all                                      */
+    lv_comm *group;                   /* the ranks of one text; NULL: all do both       */
+    lv_sequence *sequence;            /* NULL: all frames are computed here             */
     lvsa_plan *dense_plan;            /* of ranks, where there is no other              */
-    float *part, *parts;              /* own latents; all ranks', one behind the other  */
-    size_t *part_bytes;               /* [ranks]                                        */
+    float *part;                      /* own latents, in the host's memory              */
+    float *parts;                     /* w->all; NULL where a device has memory for it  */
+    size_t *part_bytes;               /* [ranks] of v; NULL: nobody shares              */
 } lv_work;
 
 /* Lets go of all of it but the pipeline and the job. */
@@ -191,11 +197,23 @@ lvsa_status lv_work_take_history(lv_work *w);
 /* Whether this process is the one that tells its caller anything, and decodes. */
 bool lv_work_is_first(const lv_work *w);
 
+/* Messages between the ranks' devices can be sent from now on. All ranks come here. */
+lvsa_status lv_work_join(lv_work *w);
+
 /* The job of the others. */
 lvsa_job lv_work_mute(const lvsa_job *job);
 
-/* Which frames are this rank's: w->sequence. Needs the sizes and the plan. */
+/* Which text and which frames are this rank's. Needs the sizes and the plan; sends nothing. */
 lvsa_status lv_work_share(lv_work *w);
+
+/* What rank 0 has encoded, to all. */
+lvsa_status lv_work_send_texts(lv_work *w);
+
+/* The latents to start from, likewise. */
+lvsa_status lv_work_send_latents(lv_work *w);
+
+/* Nobody goes on before all have come here. */
+lvsa_status lv_work_wait_for_all(lv_work *w);
 
 /* Room for this rank's latents, before the loop. Needs the latents' shape. */
 lvsa_status lv_work_make_parts(lv_work *w);
@@ -203,8 +221,14 @@ lvsa_status lv_work_make_parts(lv_work *w);
 /* The latents of this rank's frames, `own`. Borrowed until the next call of a function here. */
 const float *lv_work_get_own(lv_work *w);
 
-/* velocity [C, T, Y, X] from all ranks' w->part. */
-lvsa_status lv_work_gather(lv_work *w, float *velocity);
+/* w->all, from the passes' scratch. */
+lvsa_status lv_work_take_all(lv_work *w);
+
+/* What all ranks have in w->v into w->all. */
+lvsa_status lv_work_gather(lv_work *w);
+
+/* velocity[0] [C, T, Y, X] from w->all, which has come to the host; of two groups both. */
+void lv_work_arrange(float *const velocity[], const lv_work *w, const float *all);
 
 /* ---- decode.c: latents -> frames [F, H, W, 3] ------------------------------------------------ */
 

@@ -143,7 +143,7 @@ static void test_collectives(void)
     for (int r = 0; r < size; r++) all += in[r] = size_of(r, r + 1);
     from = take(in[me]), to = take(all);
     fill(from, in[me], me, 0);
-    want(lv_comm_all_gather(comm, to, in, from), "all-gather");
+    want(lv_comm_all_gather(comm, NULL, to, in, from), "all-gather");
     at = 0;
     for (int r = 0; r < size; at += in[r++]) check(to + at, in[r], r, 0, "all-gather");
     if (to[all] != 0xEE) stop("all-gather wrote past its end");

@@ -26,7 +26,7 @@ static void one_sends_to_itself(void **state)
     CHECK_FAILS(lv_comm_exchange(c, &other, 1, NULL, 0), LVSA_ERR_ARGUMENT, "rank 1: 0 to 0");
     CHECK_OK(lv_comm_all_to_all(c, NULL, to, &bytes, from, &bytes));
     assert_memory_equal(to, "abcdef", 6);
-    CHECK_OK(lv_comm_all_gather(c, to, &bytes, "ghijkl"));
+    CHECK_OK(lv_comm_all_gather(c, NULL, to, &bytes, "ghijkl"));
     assert_memory_equal(to, "ghijkl", 6);
     CHECK_OK(lv_comm_broadcast(c, to, 6, 0));
     CHECK_FAILS(lv_comm_broadcast(c, to, 6, 1), LVSA_ERR_ARGUMENT, "rank 1");

@@ -140,22 +140,28 @@ static void list_parts(lv_message *m, const lv_comm *c, const void *data, const 
     }
 }
 
+static lvsa_status exchange_parts(lv_comm *c, lv_device *device)
+{
+    if (!device) return c->exchange(c, c->send, c->size, c->receive, c->size);
+    LV_TRY(lv_comm_begin(c, device, c->send, c->size, c->receive, c->size));
+    return lv_comm_wait(c, device);
+}
+
 lvsa_status lv_comm_all_to_all(lv_comm *c, lv_device *device, void *to,
                                const size_t *received_bytes, const void *from,
                                const size_t *sent_bytes)
 {
     list_parts(c->send, c, from, sent_bytes);
     list_parts(c->receive, c, to, received_bytes);
-    if (!device) return c->exchange(c, c->send, c->size, c->receive, c->size);
-    LV_TRY(lv_comm_begin(c, device, c->send, c->size, c->receive, c->size));
-    return lv_comm_wait(c, device);
+    return exchange_parts(c, device);
 }
 
-lvsa_status lv_comm_all_gather(lv_comm *c, void *to, const size_t *bytes, const void *from)
+lvsa_status lv_comm_all_gather(lv_comm *c, lv_device *device, void *to, const size_t *bytes,
+                               const void *from)
 {
     for (int r = 0; r < c->size; r++) c->send[r] = (lv_message){r, (void *)from, bytes[c->rank]};
     list_parts(c->receive, c, to, bytes);
-    return c->exchange(c, c->send, c->size, c->receive, c->size);
+    return exchange_parts(c, device);
 }
 
 lvsa_status lv_comm_broadcast(lv_comm *c, void *data, size_t bytes, int root)

@@ -91,9 +91,10 @@ lvsa_status lv_comm_all_to_all(lv_comm *c, lv_device *device, void *to,
                                const size_t *received_bytes, const void *from,
                                const size_t *sent_bytes);
 
-/* Of host memory: to = all ranks' parts, rank r's of bytes[r], one behind the other; `from` is this
- * rank's. */
-lvsa_status lv_comm_all_gather(lv_comm *c, void *to, const size_t *bytes, const void *from);
+/* to = all ranks' parts, rank r's of bytes[r], one behind the other; `from` is this rank's. Of
+ * device memory or host memory, likewise. */
+lvsa_status lv_comm_all_gather(lv_comm *c, lv_device *device, void *to, const size_t *bytes,
+                               const void *from);
 
 /* Of host memory: data of rank `root` to all. */
 lvsa_status lv_comm_broadcast(lv_comm *c, void *data, size_t bytes, int root);
