@@ -278,6 +278,24 @@ static void previews_are_forecast(void **state)
     lvsa_pipeline_close(&p);
 }
 
+/* Ten minutes of 480x832: x, q, k, v and attention's output, 3.7 million rows of 128 f32 each, and
+ * latents of nearly a gigabyte, in the host's memory six times and for a pass twice. */
+static void ten_minutes_are_forecast(void **state)
+{
+    (void)state;
+    const int64_t rows = (int64_t)2401 * 30 * 52, latents = 4 * rows * 4 * 16;
+    lvsa_job job = small_job();
+    lvsa_pipeline *p = open_pipeline("tiny-a", 2);
+    job.frames = 9601, job.height = 480, job.width = 832, job.plan.window = 3;
+    job.plan.reference_latent_frames = 21;
+    const lvsa_forecast f = forecast_of(p, &job);
+    const int64_t least = 5 * rows * 128 * 4 + 8 * latents;
+    assert_int_equal(f.latent_frames, 2401);
+    assert_int_equal(f.latents, latents);
+    assert_true(f.denoise >= least && f.denoise <= least + least / 10);
+    lvsa_pipeline_close(&p);
+}
+
 static void the_log_says_what_runs(void **state)
 {
     (void)state;
@@ -435,6 +453,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_seed_is_a_video),
         cmocka_unit_test(previews_come_after_each_step),
         cmocka_unit_test(previews_are_forecast),
+        cmocka_unit_test(ten_minutes_are_forecast),
         cmocka_unit_test(the_log_says_what_runs),
         cmocka_unit_test(a_job_can_be_ended),
         cmocka_unit_test(bad_jobs_are_refused),

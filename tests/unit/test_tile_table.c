@@ -148,6 +148,17 @@ static void plans(void **state)
             }
 }
 
+/* 9,601 frames of 480x832, ten minutes: 3.7 million rows, of 1,536 numbers 5.8e9. */
+static void ten_minutes(void **state)
+{
+    (void)state;
+    lvsa_plan *plan = make_plan(2401, 1560, 3, LVSA_INTERVAL_AUTO, 7);
+    lvsa_attention call = make_call(plan, 0);
+    call.head_dim = 128;
+    check_table(&call);
+    lvsa_plan_free(&plan);
+}
+
 static void no_window_and_dense(void **state)
 {
     (void)state;
@@ -228,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans),
+        cmocka_unit_test(ten_minutes),
         cmocka_unit_test(no_window_and_dense),
         cmocka_unit_test(random_frames),
         cmocka_unit_test(no_keys),
