@@ -1,6 +1,7 @@
 /* fake_cuda.c: a CUDA module without CUDA: its device memory is the program's, and its kernel plain
  * C that walks the tiles as the Hopper kernel does. So everything but the kernel itself is tested
- * on any machine. FAKE_CUDA says what else may be the matter: abi, driver, old, memory, launch. */
+ * on any machine. FAKE_CUDA says what else may be the matter: abi, driver, old, memory, launch; with
+ * `device` it has what a device's memory needs, and streams, for messages between GPUs. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "base/half.h"
 #include "engine/attention/cuda/tile_table.h"
 #include "engine/runtime/cuda/module.h"
-
+#include "fake_stream.h"
 
 static bool is(const char *what)
 {
@@ -154,6 +155,92 @@ static const char *attend(const lvsa_attention *c, const void *tiles)
     return NULL;
 }
 
+/* ---- a device -------------------------------------------------------------------------------- */
+
+struct lv_cuda {
+    fake_stream stream;
+};
+
+static const char *open_gpu(lv_cuda **out, int index)
+{
+    (void)index;
+    *out = calloc(1, sizeof **out);
+    return *out ? NULL : "no memory on the host";
+}
+
+static void close_gpu(lv_cuda *gpu)
+{
+    if (gpu) fake_stream_wait(&gpu->stream);
+    free(gpu);
+}
+
+static const char *use(lv_cuda *gpu)
+{
+    (void)gpu;
+    return NULL;
+}
+
+static void *get_stream(lv_cuda *gpu) { return &gpu->stream; }
+
+static const char *get_memory(lv_cuda *gpu, size_t *total, size_t *available)
+{
+    (void)gpu;
+    *total = *available = (size_t)80 << 30;
+    return NULL;
+}
+
+static const char *take(lv_cuda *gpu, void **out, size_t bytes)
+{
+    (void)gpu;
+    return allocate(out, bytes);
+}
+
+static const char *give(lv_cuda *gpu, void *memory)
+{
+    fake_stream_wait(&gpu->stream);
+    return release(memory);
+}
+
+static const char *upload(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type)
+{
+    fake_stream_wait(&gpu->stream);
+    if (type != to.dtype) return "a fake converts nothing";
+    memcpy(to.data, from, (size_t)lv_tensor_count(to) * lv_dtype_bytes(type));
+    return NULL;
+}
+
+static const char *download(lv_cuda *gpu, void *to, const void *from, size_t bytes)
+{
+    fake_stream_wait(&gpu->stream);
+    memcpy(to, from, bytes);
+    return NULL;
+}
+
+static const char *mark(lv_cuda *gpu, int slot)
+{
+    (void)gpu;
+    return slot < LV_CUDA_MARKS ? NULL : "no such mark";
+}
+
+static const char *wait(lv_cuda *gpu, lv_cuda *other, int slot)
+{
+    (void)gpu, (void)slot;
+    fake_stream_wait(&other->stream);
+    return NULL;
+}
+
+static const lv_cuda_ops ops = {.open = open_gpu,
+                                .close = close_gpu,
+                                .use = use,
+                                .get_stream = get_stream,
+                                .get_memory = get_memory,
+                                .allocate = take,
+                                .release = give,
+                                .upload = upload,
+                                .download = download,
+                                .mark = mark,
+                                .wait = wait};
+
 const lv_cuda_table *lv_cuda_module_table(void)
 {
     static lv_cuda_table table = {.size = sizeof table,
@@ -170,5 +257,6 @@ const lv_cuda_table *lv_cuda_module_table(void)
                                   .attn_bf16_sm90 = attend,
                                   .attn_f16_sm90 = attend};
     table.abi = is("abi") ? 77 : LV_CUDA_ABI;
+    table.ops = is("device") ? &ops : NULL;
     return &table;
 }

@@ -1,6 +1,6 @@
 /* comm.c: one rank of a test of the transport; comm.sh starts them. Ends with 0 where all that it
  * received is right.
- * usage: comm all              every call, messages of odd sizes, large ones
+ * usage: comm all [device]     every call, messages of odd sizes, large ones; with those of a GPU
  *        comm fail|die|leave   the last rank does that while the others wait for it */
 #include <signal.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "engine/parallel/comm.h"
+#include "engine/runtime/device.h"
 
 static lv_comm *comm;
 
@@ -69,8 +70,20 @@ static void check(const unsigned char *memory, size_t bytes, int from, int to, c
 /* What `from` sends to `to` in the collectives; some send nothing. */
 static size_t size_of(int from, int to) { return (size_t)(from * 3 + to * 5) * 7 % 40; }
 
+/* Of host memory, or of a device's, into which all of it is in the fake that stands for a GPU. */
+static void exchange(lv_device *device, const lv_message *send, int sends,
+                     const lv_message *receive, int receives)
+{
+    if (!device) {
+        want(lv_comm_exchange(comm, send, sends, receive, receives), "exchange");
+        return;
+    }
+    want(lv_comm_begin(comm, device, send, sends, receive, receives), "begin");
+    want(lv_comm_wait(comm, device), "wait");
+}
+
 /* Three messages to each rank, itself too, that differ in size; the second is none. */
-static void test_exchange(void)
+static void test_exchange(lv_device *device)
 {
     enum { EACH = 3, MOST = 1 << 12 };
     const int size = comm->size, me = comm->rank;
@@ -85,7 +98,7 @@ static void test_exchange(void)
         receive[i] = (lv_message){peer, take(MOST), in};
         fill(send[i].data, out, me + turn, peer);
     }
-    want(lv_comm_exchange(comm, send, size * EACH, receive, size * EACH), "exchange");
+    exchange(device, send, size * EACH, receive, size * EACH);
     for (int i = 0; i < size * EACH; i++) {
         const unsigned char *in = receive[i].data;
         check(in, receive[i].bytes, i / EACH + i % EACH, me, "exchange");
@@ -95,7 +108,7 @@ static void test_exchange(void)
     }
     free(send);
     free(receive);
-    want(lv_comm_exchange(comm, NULL, 0, NULL, 0), "exchange of nothing");
+    exchange(device, NULL, 0, NULL, 0);
     const lv_message wrong = {size, NULL, 1};
     refuse(lv_comm_exchange(comm, &wrong, 1, NULL, 0), "is wanted");
     refuse(lv_comm_broadcast(comm, NULL, 1, -1), "rank -1");
@@ -153,6 +166,21 @@ static void test_collectives(void)
     free(in);
 }
 
+static void test_device(void)
+{
+    lv_device *device, *cpu;
+    want(lv_device_open(&device, LVSA_DEVICE_CUDA, lv_comm_find_gpu(comm)), "a GPU");
+    want(lv_comm_join(comm, device), "joining");
+    want(lv_comm_join(comm, device), "joining once more");
+    if (comm->size > 1) test_exchange(device);
+    want(lv_device_open(&cpu, LVSA_DEVICE_CPU, 1), "the CPU");
+    if (comm->rank == 1)
+        refuse(lv_comm_join(comm, cpu), "rank 1 computes on the CPU and rank 0 on a GPU");
+    else want(lv_comm_join(comm, device), "joining, and one doesn't");
+    lv_device_close(&cpu);
+    lv_device_close(&device);
+}
+
 /* What all but the last rank do while that one ends in its own way. */
 static void wait_for_the_last(void)
 {
@@ -167,10 +195,11 @@ int main(int argc, char **argv)
     const char *mode = argc > 1 ? argv[1] : "all";
     if (lv_comm_open(&comm) != LVSA_OK) stop("%s", lvsa_last_error());
     if (strcmp(mode, "all") == 0) {
-        test_exchange();
+        test_exchange(NULL);
         test_collectives();
         test_large();
-        test_exchange(); /* with the room that the others have left */
+        test_exchange(NULL); /* with the room that the others have left */
+        if (argc > 2) test_device();
         if (comm->rank == 0) printf("%d ranks\n", comm->size);
         lv_comm_close(&comm);
         lv_comm_close(&comm);

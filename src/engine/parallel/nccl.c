@@ -36,8 +36,7 @@ struct lv_nccl {
 static lvsa_status check(const lv_nccl *n, int result, const char *call)
 {
     if (result == LV_NCCL_SUCCESS) return LVSA_OK;
-    return lv_fail(LVSA_ERR_DEVICE, "%s: %s (NCCL_DEBUG=WARN says more)", call,
-                   n->library->get_error_string(result));
+    return lv_fail(LVSA_ERR_DEVICE, "%s: %s", call, n->library->get_error_string(result));
 }
 
 /* ---- the other ranks ------------------------------------------------------------------------- */
