@@ -85,8 +85,8 @@ LVSA_API lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *direc
 /* The processes that a launcher like mpirun has started with this one, its ranks 0 .. size - 1, to
  * make videos together. Each opens a pipeline of the same options and generates the same job; the
  * callbacks of rank 0 alone are called, and its prompts and noise are everyone's. The video is that
- * of one process, but for rounding. A rank whose call fails or is cancelled calls lvsa_ranks_abort(), or the others
- * would wait for it.
+ * of one process, but for rounding. A rank whose call fails or is cancelled calls
+ * lvsa_ranks_abort(), or the others would wait for it.
  *     mpirun -n 4 program        by MPI, whose module is loaded for it; on the CPU */
 typedef struct lvsa_ranks lvsa_ranks;
 

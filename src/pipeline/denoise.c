@@ -56,7 +56,7 @@ static lvsa_status predict(lv_work *w, float *const velocity[], const lv_step *s
     return LVSA_OK;
 }
 
-/* found[text]: where the velocity is when it is there, velocity[text] or the device's own memory. */
+/* found[text]: where the velocity is when it has come, velocity[text] or the device's memory. */
 static lvsa_status await_velocity(const float **found, lv_work *w, float *const velocity[],
                                   int text)
 {
@@ -64,6 +64,7 @@ static lvsa_status await_velocity(const float **found, lv_work *w, float *const 
     const void *memory;
     if (!device->fetch) return LVSA_OK;
     LV_TRY(device->await(device, &memory, text));
+    if (w->p->ranks) LV_TRY(lv_comm_check(w->p->ranks));
     if (w->part_bytes) lv_work_arrange(w->group ? velocity : velocity + text, w, memory);
     else found[text] = memory;
     return LVSA_OK;

@@ -1,15 +1,18 @@
-/* generate.c: one rank of a video that several make; ranks.sh starts them. Rank 0 makes each video
- * alone as well, and compares: latents within 1e-5 of the largest, frames within 1/255.
- * usage: generate MODEL SCRATCH [fail]     fail: the last rank's model isn't there */
+/* generate.c: one rank of a video that several make; generate.sh starts them. Rank 0 makes each
+ * video alone as well, and compares: latents within 1e-5 of the largest, frames within 1/255.
+ * usage: generate make MODEL               a model of 12 heads, which 1 to 4 ranks divide
+ *        generate MODEL SCRATCH [fail]     fail: the last rank's model isn't there */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <lvsa/lvsa.h>
 
 #include "base/error.h"
+#include "flow/synth/synth.h"
 
 static lvsa_ranks *ranks;
 static int rank, size;
@@ -104,11 +107,21 @@ static void take_message(void *user, const char *line)
     check_called();
 }
 
-static lvsa_status make(video *v, const char *model, lvsa_job job, lvsa_ranks *with)
+/* How ranks share. */
+typedef struct mode {
+    const char *name;
+    lvsa_sequence sequence;
+    int cfg, vae;
+} mode;
+
+static const mode usual = {"auto", LVSA_SEQUENCE_AUTO, 0, 0};
+
+static lvsa_status make(video *v, const char *model, lvsa_job job, lvsa_ranks *with, mode m)
 {
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
     lvsa_pipeline *p;
     o.model = model, o.threads = 1, o.ranks = with;
+    if (with) o.sequence = m.sequence, o.cfg_parallel = m.cfg, o.vae_parallel = m.vae;
     want(lvsa_pipeline_open(&p, &o), "opening");
     job.on_latents = take_latents, job.on_frame = take_frame, job.on_progress = take_progress;
     job.on_state = take_state, job.on_preview = take_preview, job.on_message = take_message;
@@ -118,7 +131,7 @@ static lvsa_status make(video *v, const char *model, lvsa_job job, lvsa_ranks *w
     return s;
 }
 
-static void compare(const video *a, const video *b, const char *name)
+static void compare(const video *a, const video *b, const char *name, const char *how)
 {
     float largest = 0.0f, worst = 0.0f;
     int off = 0;
@@ -131,9 +144,9 @@ static void compare(const video *a, const video *b, const char *name)
     }
     for (size_t i = 0; i < a->bytes * (size_t)a->frames; i++)
         if (abs(a->rgb[i] - b->rgb[i]) > off) off = abs(a->rgb[i] - b->rgb[i]);
-    printf("%d ranks, %s: latents within %.1e of the largest, frames within %d/255\n", size, name,
-           (double)(worst / largest), off);
-    if (!(worst <= 1e-5f * largest) || off > 1) stop("%s: another video", name);
+    printf("%d ranks, %s, %s: latents within %.1e of the largest, frames within %d/255\n", size,
+           how, name, (double)(worst / largest), off);
+    if (!(worst <= 1e-5f * largest) || off > 1) stop("%s, %s: another video", how, name);
 }
 
 static void release(video *v)
@@ -152,19 +165,24 @@ static lvsa_job small_job(void)
     return job;
 }
 
-/* Alone, which rank 0 does while the others wait in their first exchange; and by all. */
-static void check_job(const char *model, const lvsa_job *job, const char *name)
+/* Alone, which rank 0 does while the others wait for it; and by all, in each of the ways, up to a
+ * name that is none. Odd numbers of ranks are no two groups. */
+static void check_job(const char *model, const lvsa_job *job, const char *name, const mode *m)
 {
-    video alone = {NULL}, together = {NULL};
-    if (rank == 0) want(make(&alone, model, *job, NULL), name);
-    want(make(&together, model, *job, ranks), name);
-    if (rank == 0) compare(&alone, &together, name);
+    video alone = {NULL};
+    if (rank == 0) want(make(&alone, model, *job, NULL, usual), name);
+    for (; m->name; m++) {
+        video together = {NULL};
+        if (m->cfg && size % 2 != 0) continue;
+        want(make(&together, model, *job, ranks, *m), name);
+        if (rank == 0) compare(&alone, &together, name, m->name);
+        release(&together);
+    }
     release(&alone);
-    release(&together);
 }
 
 /* What one process has left after its first step, all go on from. */
-static void check_resuming(const char *model, const char *scratch)
+static void check_resuming(const char *model, const char *scratch, mode m)
 {
     char path[512];
     video alone = {NULL}, together = {NULL};
@@ -172,52 +190,120 @@ static void check_resuming(const char *model, const char *scratch)
     lvsa_job job = small_job();
     snprintf(path, sizeof path, "%s/state-%d.safetensors", scratch, size);
     alone.state = path;
-    if (rank == 0) want(make(&alone, model, job, NULL), "a run alone");
+    if (rank == 0) want(make(&alone, model, job, NULL, usual), "a run alone");
     want(lvsa_ranks_broadcast(ranks, path, sizeof path), "waiting for the state");
     want(lvsa_state_open(&state, path), path);
     job.state = state;
-    want(make(&together, model, job, ranks), "a run gone on with");
+    want(make(&together, model, job, ranks, m), "a run gone on with");
     lvsa_state_close(&state);
     if (rank == 0) {
         alone.previews = together.previews; /* of the steps that were left */
-        compare(&alone, &together, "gone on with");
+        compare(&alone, &together, "gone on with", m.name);
     }
     release(&alone);
     release(&together);
 }
 
-static void check_too_many(const char *model)
+/* By all, each of which says so. */
+static void refuse(const char *model, const lvsa_job *job, mode m, const char *words)
 {
     video none = {NULL};
+    if (make(&none, model, *job, ranks, m) == LVSA_OK) stop("%s: not refused", words);
+    if (!strstr(lvsa_last_error(), words)) stop("\"%s\": %s is wanted", lvsa_last_error(), words);
+}
+
+static void check_refusals(const char *model)
+{
     lvsa_job job = small_job();
+    char words[64];
+    const mode by_heads = {"Ulysses", LVSA_SEQUENCE_ULYSSES, 0, 0};
+    const mode in_groups = {"groups", LVSA_SEQUENCE_AUTO, 1, 0};
+    if (size == 5) refuse(model, &job, by_heads, "12 heads and 5 ranks");
+    if (size == 5) refuse(model, &job, by_heads, "1, 2, 3, 4, 6 or 12 ranks are wanted");
+    snprintf(words, sizeof words, "with %d rank", size);
+    if (size % 2 != 0) refuse(model, &job, in_groups, words);
+    job.guidance = 1.0;
+    refuse(model, &job, in_groups, "guidance 1:");
+    job = small_job();
     job.frames = 5; /* T = 2 */
-    if (size < 3) return;
-    if (make(&none, model, job, ranks) == LVSA_OK || !strstr(lvsa_last_error(), "2 latent frames"))
-        stop("%d ranks made 2 latent frames", size);
+    if (size > 2) refuse(model, &job, usual, "2 latent frames");
+}
+
+/* ---- the model ------------------------------------------------------------------------------- */
+
+static lv_synth_part part(const char *name, const char *stem, lvsa_dtype dtype,
+                          void (*list)(lv_synth_list *, const lv_synth_sizes *),
+                          const lv_synth_sizes *sizes)
+{
+    lv_synth_part p = {.part = name, .stem = stem, .dtype = dtype};
+    list(&p.list, sizes);
+    want(lv_synth_lay_out(&p, INT64_MAX), name);
+    return p;
+}
+
+static void make_model(const char *directory)
+{
+    static const char *const folders[] = {"",     "/transformer", "/text_encoder",
+                                          "/vae", "/scheduler",   "/tokenizer"};
+    static const lv_synth_sizes sizes = {"test", 12,  16,   2,    256, 64, 4,     16,
+                                         2,      128, 4000, 4352, 8,   1,  500000};
+    lv_synth_job job = {
+        .directory = directory, .sizes = &sizes, .seed = 1, .threads = 1, .parts = 3};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s%s", directory, folders[i]);
+        if (mkdir(path, 0777) != 0) stop("%s can't be made", path);
+    }
+    job.part[0] = part("transformer", "diffusion_pytorch_model", LVSA_BF16,
+                       lv_synth_list_transformer, &sizes);
+    job.part[1] = part("text_encoder", "model", LVSA_BF16, lv_synth_list_text_encoder, &sizes);
+    job.part[2] = part("vae", "diffusion_pytorch_model", LVSA_F32, lv_synth_list_vae, &sizes);
+    want(lv_synth_write_configs(&job), "configs");
+    want(lv_synth_write_tokenizer(&job), "tokenizer");
+    want(lv_synth_write_weights(&job), "weights");
+    for (int i = 0; i < job.parts; i++) lv_synth_part_free(&job.part[i]);
 }
 
 int main(int argc, char **argv)
 {
+    static const mode halo = {"halo", LVSA_SEQUENCE_HALO, 0, 0};
+    static const mode all[] = {{"halo", LVSA_SEQUENCE_HALO, 0, 0},
+                               {"Ulysses", LVSA_SEQUENCE_ULYSSES, 0, 0},
+                               {"halo in two groups", LVSA_SEQUENCE_HALO, 1, 0},
+                               {"Ulysses in two groups", LVSA_SEQUENCE_ULYSSES, 1, 0},
+                               {NULL, LVSA_SEQUENCE_AUTO, 0, 0}};
+    static const mode both[] = {{"halo", LVSA_SEQUENCE_HALO, 0, 0},
+                                {"Ulysses", LVSA_SEQUENCE_ULYSSES, 0, 0},
+                                {NULL, LVSA_SEQUENCE_AUTO, 0, 0}};
+    static const mode any[] = {{"auto", LVSA_SEQUENCE_AUTO, 0, 0},
+                               {NULL, LVSA_SEQUENCE_AUTO, 0, 0}};
     if (argc < 3) stop("MODEL SCRATCH is wanted");
+    if (strcmp(argv[1], "make") == 0) {
+        make_model(argv[2]);
+        return 0;
+    }
     const char *model = argv[1], *scratch = argv[2];
     want(lvsa_ranks_open(&ranks), "ranks");
     rank = lvsa_ranks_get_rank(ranks), size = lvsa_ranks_get_size(ranks);
     if (argc > 3 && rank == size - 1) model = "/nowhere";
 
-    lvsa_job job = small_job();
-    check_job(model, &job, "sparse");
-    job.late_rotation = 1, job.plan.first_anchors = 2, job.plan.expand_window = 0;
-    job.riflex.scale = 2.0, job.guidance = 1.0;
-    check_job(model, &job, "sparse, plain windows, RIFLEx, no guidance");
-    job = small_job();
-    job.plan.window = 0, job.hold_keyframes = 1, job.plan.rotation = 1;
-    check_job(model, &job, "anchors alone, held");
-    job.hold_keyframes = 0;
-    check_job(model, &job, "anchors alone, moved before the first step");
-    job.sparsity = LVSA_SPARSITY_OFF;
-    check_job(model, &job, "dense");
-    check_resuming(model, scratch);
-    check_too_many(model);
+    check_refusals(model);
+    if (size <= 4) {
+        lvsa_job job = small_job();
+        check_job(model, &job, "sparse", all);
+        job.late_rotation = 1, job.plan.first_anchors = 2, job.plan.expand_window = 0;
+        job.riflex.scale = 2.0, job.guidance = 1.0;
+        check_job(model, &job, "sparse, plain windows, RIFLEx, no guidance", both);
+        job = small_job();
+        job.plan.window = 0, job.hold_keyframes = 1, job.plan.rotation = 1;
+        check_job(model, &job, "anchors alone, held", any);
+        job.hold_keyframes = 0;
+        check_job(model, &job, "anchors alone, moved before the first step", both);
+        job.sparsity = LVSA_SPARSITY_OFF;
+        check_job(model, &job, "dense", all);
+        check_resuming(model, scratch, size % 2 ? all[1] : all[3]);
+        check_resuming(model, scratch, halo);
+    }
     lvsa_ranks_close(&ranks);
     return 0;
 }
