@@ -130,6 +130,8 @@ lvsa_status lv_comm_wait(lv_comm *c, lv_device *device)
     return end_waiting(c->wait(c, device), device);
 }
 
+lvsa_status lv_comm_check(lv_comm *c) { return c->nccl ? lv_nccl_check(c->nccl) : LVSA_OK; }
+
 /* A message for each rank: parts of `data`, one behind the other. */
 static void list_parts(lv_message *m, const lv_comm *c, const void *data, const size_t *bytes)
 {

@@ -84,6 +84,10 @@ lvsa_status lv_comm_begin(lv_comm *c, lv_device *device, const lv_message *send,
                           const lv_message *receive, int receives);
 lvsa_status lv_comm_wait(lv_comm *c, lv_device *device);
 
+/* Fails with LVSA_ERR_DEVICE where another rank has gone: what a GPU has received since then is
+ * nothing. To be asked once it has been waited for. */
+lvsa_status lv_comm_check(lv_comm *c);
+
 /* From each to each: sent_bytes [size] of `from` go to ranks 0, 1 ..., one part behind the other,
  * and received_bytes [size] come into `to` in the same way. Of a device's memory, begun and waited
  * for; NULL: of the host's. */

@@ -60,36 +60,28 @@ static void list_messages(lv_message *m, const lvsa_transfer *transfer, int coun
     }
 }
 
-/* Begins to bring the rows of received_k and received_v [received_frames * P, E] from the ranks
- * that have them as k and v [frames * P, E]. */
-static lvsa_status begin(lv_halo *h, lv_exec *e, lv_tensor received_k, lv_tensor received_v,
-                         lv_tensor k, lv_tensor v)
+lvsa_status lv_halo_begin(lv_halo *h, lv_exec *e, lv_tensor k, lv_tensor v)
 {
+    const int64_t rows = h->info.received_frames * h->patches;
     int sends, receives;
     const lvsa_transfer *send = lvsa_shard_get_sends(&sends, h->shard);
     const lvsa_transfer *receive = lvsa_shard_get_receives(&receives, h->shard);
+    LV_TRY(lv_take(&h->k, e, e->dtype, 2, LV_SHAPE(rows, k.shape[1])));
+    LV_TRY(lv_take(&h->v, e, e->dtype, 2, LV_SHAPE(rows, v.shape[1])));
     if (e->arena.measuring) return LVSA_OK;
     list_messages(h->send, send, sends, k);
     list_messages(h->send + sends, send, sends, v);
-    list_messages(h->receive, receive, receives, received_k);
-    list_messages(h->receive + receives, receive, receives, received_v);
+    list_messages(h->receive, receive, receives, h->k);
+    list_messages(h->receive + receives, receive, receives, h->v);
     return lv_comm_begin(h->comm, e->device, h->send, 2 * sends, h->receive, 2 * receives);
 }
 
 lvsa_status lv_halo_attend(lv_halo *h, lv_exec *e, const lv_self_attention *a)
 {
-    const int64_t rows = h->info.received_frames * h->patches, width = a->k.shape[1];
-    const size_t mark = lv_arena_mark(&e->arena);
-    lv_tensor k, v;
-    LV_TRY(lv_take(&k, e, e->dtype, 2, LV_SHAPE(rows, width)));
-    LV_TRY(lv_take(&v, e, e->dtype, 2, LV_SHAPE(rows, width)));
-    LV_TRY(begin(h, e, k, v, a->k, a->v));
-    if (!e->arena.measuring) LV_TRY(lv_comm_wait(h->comm, e->device));
     lvsa_attention call = lv_self_attention_call(a);
     call.source[0].runs = lvsa_shard_get_local_runs(h->shard);
     call.source[call.sources++] =
-        lv_self_attention_source(k, v, a->head_dim, lvsa_shard_get_received_runs(h->shard));
-    LV_TRY(lv_op_attention(e, &call));
-    lv_arena_release(&e->arena, mark);
-    return LVSA_OK;
+        lv_self_attention_source(h->k, h->v, a->head_dim, lvsa_shard_get_received_runs(h->shard));
+    if (!e->arena.measuring) LV_TRY(lv_comm_wait(h->comm, e->device));
+    return lv_op_attention(e, &call);
 }

@@ -15,6 +15,7 @@ typedef struct lv_halo {
     lvsa_shard_info info;       /* of the shard, as the plan is now                   */
     int64_t patches;            /* P                                                  */
     lv_message *send, *receive; /* room for every step's; keys, then values           */
+    lv_tensor k, v;             /* [received_frames * P, E] of the exec's arena       */
 } lv_halo;
 
 /* This rank's part of the plan. Comm and plan are borrowed and must live longer. Fails with
@@ -25,7 +26,11 @@ void lv_halo_free(lv_halo **halo);
 /* To be called when the plan has moved. Allocates nothing. */
 lvsa_status lv_halo_update(lv_halo *halo);
 
-/* See lv_sequence_attend(). */
+/* See lv_sequence_begin() and lv_sequence_attend(). One launch goes over own and received rows once
+ * they are there. Attention to the own ones meanwhile, merged with the rest by log-sum-exp, was
+ * ruled out: its kernel fills the GPU, and NCCL's needs processors too; while Q is made they share
+ * (docs/SPEED.md). */
+lvsa_status lv_halo_begin(lv_halo *halo, lv_exec *e, lv_tensor k, lv_tensor v);
 lvsa_status lv_halo_attend(lv_halo *halo, lv_exec *e, const lv_self_attention *a);
 
 #endif

@@ -213,7 +213,7 @@ static lvsa_status check_alive(const lv_nccl *n)
     return lv_fail(LVSA_ERR_DEVICE, "%s", n->failure[0] ? n->failure : "this rank has given up");
 }
 
-static lvsa_status is_alive(lv_nccl *n)
+lvsa_status lv_nccl_check(lv_nccl *n)
 {
     pthread_mutex_lock(&n->lock);
     lvsa_status s = check_alive(n);
@@ -322,5 +322,5 @@ lvsa_status lv_nccl_exchange(lv_nccl *n, const lv_message *send, int sends,
     for (int i = 0; i < receives; i++)
         if (receive[i].bytes > 0)
             LV_TRY(d->download(d, receive[i].data, in[i].data, receive[i].bytes));
-    return is_alive(n); /* or what has come is nothing */
+    return lv_nccl_check(n); /* or what has come is nothing */
 }

@@ -45,5 +45,6 @@ lvsa_status lv_nccl_exchange(lv_nccl *n, const lv_message *send, int sends,
 lvsa_status lv_nccl_begin(lv_nccl *n, lv_device *device, const lv_message *send, int sends,
                           const lv_message *receive, int receives);
 lvsa_status lv_nccl_wait(lv_nccl *n, lv_device *device);
+lvsa_status lv_nccl_check(lv_nccl *n);
 
 #endif

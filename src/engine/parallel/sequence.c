@@ -44,6 +44,11 @@ lvsa_status lv_sequence_update(lv_sequence *s)
     return s->halo ? lv_halo_update(s->halo) : LVSA_OK;
 }
 
+lvsa_status lv_sequence_begin(lv_sequence *s, lv_exec *e, lv_tensor k, lv_tensor v)
+{
+    return s && s->halo ? lv_halo_begin(s->halo, e, k, v) : LVSA_OK;
+}
+
 lvsa_status lv_sequence_attend(lv_sequence *s, lv_exec *e, const lv_self_attention *a)
 {
     if (s) return s->halo ? lv_halo_attend(s->halo, e, a) : lv_ulysses_attend(s->ulysses, e, a);

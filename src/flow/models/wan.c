@@ -450,19 +450,21 @@ static lvsa_status self_attention(const pass *p, const block *b)
     LV_TRY(lv_take(&out, e, e->dtype, 2, LV_SHAPE(p->tokens, m->width)));
     FOR_ROWS(p, first, count)
     {
-        lv_tensor n, rows = lv_tensor_rows(q, first, count);
-        size_t inner = lv_arena_mark(&e->arena);
-        LV_TRY(lv_take(&n, e, e->dtype, 2, LV_SHAPE(count, m->width)));
+        /* `out` keeps the normalised rows until attention writes it. */
+        lv_tensor n = lv_tensor_rows(out, first, count), rows = lv_tensor_rows(k, first, count);
         LV_TRY(lv_op_layer_norm(e, n, lv_tensor_rows(p->x, first, count), &norm));
-        LV_TRY(lv_op_linear(e, rows, n, a->q.t, a->q_bias.t, LV_LINEAR));
-        LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
-                               m->base.head_dim));
-        rows = lv_tensor_rows(k, first, count);
         LV_TRY(lv_op_linear(e, rows, n, a->k.t, a->k_bias.t, LV_LINEAR));
         LV_TRY(lv_op_norm_rope(e, rows, a->k_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
                                m->base.head_dim));
         LV_TRY(lv_op_linear(e, lv_tensor_rows(v, first, count), n, a->v.t, a->v_bias.t, LV_LINEAR));
-        lv_arena_release(&e->arena, inner);
+    }
+    LV_TRY(lv_sequence_begin(p->step->sequence, e, k, v));
+    FOR_ROWS(p, first, count)
+    {
+        lv_tensor n = lv_tensor_rows(out, first, count), rows = lv_tensor_rows(q, first, count);
+        LV_TRY(lv_op_linear(e, rows, n, a->q.t, a->q_bias.t, LV_LINEAR));
+        LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
+                               m->base.head_dim));
     }
     LV_TRY(lv_sequence_attend(p->step->sequence, e,
                               &(lv_self_attention){.out = out,
