@@ -15,6 +15,7 @@ typedef struct decode_settings {
     common_settings common; /* first: see run_command() */
     decode_options decode;
     machine_settings machine;
+    sharing_settings sharing;
     picture_settings pictures;
     tell_settings tell;
 } decode_settings;
@@ -40,6 +41,8 @@ static const option decode_table[] = {
 static const option_group decode_groups[] = {
     {"The latents, and a video", decode_table, offsetof(decode_settings, decode)},
     {"The machine", machine_options, offsetof(decode_settings, machine)},
+    {"Several processes, by mpirun, srun or torchrun", sharing_options + 2,
+     offsetof(decode_settings, sharing)},
     {"Pictures of it", picture_options + 1, offsetof(decode_settings, pictures)},
     {"What is told", tell_options, offsetof(decode_settings, tell)},
     {"Talk", common_options, offsetof(decode_settings, common)},
@@ -80,7 +83,7 @@ static exit_code decode(const decode_settings *s, const state_file *f, const cha
                         f->path, f->info.steps_done, f->info.steps);
     if (options_parse(&g, generate_command.groups, 0, NULL, sentence, sizeof sentence) != PARSE_RUN)
         return complain(CODE_USAGE, "%s", sentence);
-    g.machine = s->machine, g.pictures = s->pictures, g.tell = s->tell;
+    g.machine = s->machine, g.sharing = s->sharing, g.pictures = s->pictures, g.tell = s->tell;
     g.job.make.model = d->model, g.job.video.fps = d->fps;
     g.file = (file_settings){.output = {FROM_FLAG, output}, .force = d->force};
     if (f->record) TRY(record_apply(&g, generate_command.groups, f->record, f->path));

@@ -25,6 +25,8 @@ static const option_group generate_groups[] = {
      offsetof(generate_settings, job.pattern)},
     {"Sparse attention", sparse_options, offsetof(generate_settings, job.sparse)},
     {"The machine", machine_options, offsetof(generate_settings, machine)},
+    {"Several processes, by mpirun, srun or torchrun", sharing_options,
+     offsetof(generate_settings, sharing)},
     {"The file", file_options, offsetof(generate_settings, file)},
     {"Keeping the work", keep_options, offsetof(generate_settings, keep)},
     {"Pictures of it", picture_options, offsetof(generate_settings, pictures)},

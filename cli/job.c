@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "together.h"
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 enum { MOST_EDGE = 1 << 16, MOST_VIDEO = 4 * PATTERN_MOST_FRAMES, MOST_FPS = 1000 };
@@ -208,7 +210,8 @@ static void find_sampling(lvsa_job *job, const sampling_settings *s)
     if (s->guidance.from) job->guidance = s->guidance.value;
     if (s->flow_shift.from) job->flow_shift = s->flow_shift.value;
     job->seed = s->seed.from ? s->seed.value : random_seed();
-    note(s->seed.from ? TALK_NORMAL : TALK_QUIET, "seed %" PRIu64, job->seed);
+    if (together_is_first())
+        note(s->seed.from ? TALK_NORMAL : TALK_QUIET, "seed %" PRIu64, job->seed);
 }
 
 /* Without a scale the period is the video's own length; a video that is no longer than the
@@ -256,8 +259,10 @@ exit_code job_make(lvsa_job *job, char **prompt, const job_settings *s,
     *job = (lvsa_job)LVSA_JOB_INIT;
     lvsa_pipeline_job_defaults(job, pipeline);
     job->strict = strict;
-    if (s->make.prompt_file.value) TRY(read_prompt(prompt, s->make.prompt_file.value));
-    job->prompt = *prompt ? *prompt : s->make.prompt.value;
+    /* The prompt and the seed of the first process are everyone's. */
+    if (s->make.prompt_file.value && together_is_first())
+        TRY(read_prompt(prompt, s->make.prompt_file.value));
+    job->prompt = *prompt ? *prompt : s->make.prompt.value ? s->make.prompt.value : "";
     if (s->make.negative_prompt.value) job->negative_prompt = s->make.negative_prompt.value;
     if (s->video.height.from) job->height = s->video.height.value;
     if (s->video.width.from) job->width = s->video.width.value;

@@ -17,6 +17,7 @@ typedef struct resume_settings {
     common_settings common; /* first: see run_command() */
     resume_options resume;
     machine_settings machine;
+    sharing_settings sharing;
     picture_settings pictures;
     tell_settings tell;
 } resume_settings;
@@ -41,6 +42,8 @@ static const option resume_table[] = {
 static const option_group resume_groups[] = {
     {"The run", resume_table, offsetof(resume_settings, resume)},
     {"The machine", machine_options, offsetof(resume_settings, machine)},
+    {"Several processes, by mpirun, srun or torchrun", sharing_options,
+     offsetof(resume_settings, sharing)},
     {"Pictures of it", picture_options, offsetof(resume_settings, pictures)},
     {"What is told", tell_options, offsetof(resume_settings, tell)},
     {"Talk", common_options, offsetof(resume_settings, common)},
@@ -54,7 +57,7 @@ static exit_code find_settings(generate_settings *g, const resume_settings *s, c
     const resume_options *r = &s->resume;
     if (options_parse(g, generate_command.groups, 0, NULL, sentence, sizeof sentence) != PARSE_RUN)
         return complain(CODE_USAGE, "%s", sentence);
-    g->machine = s->machine, g->pictures = s->pictures, g->tell = s->tell;
+    g->machine = s->machine, g->sharing = s->sharing, g->pictures = s->pictures, g->tell = s->tell;
     g->file = (file_settings){.force = r->force};
     g->file.output.value = r->output.value ? r->output.value : state_find_file(f, "output");
     g->keep = (keep_settings){.every = r->every};

@@ -16,6 +16,8 @@
 
 /* ---- options that runs share ----------------------------------------------------------------- */
 
+static const char *sequence_name(int index) { return lvsa_sequence_name((lvsa_sequence)index); }
+
 /* clang-format off */
 const option machine_options[] = {
     {"device", 0, OPTION_TEXT, offsetof(machine_settings, device), "NAME", .fallback = "auto",
@@ -24,6 +26,18 @@ const option machine_options[] = {
      .fallback = "0", .help = "CPU threads, 0 for as many as OpenMP takes"},
     {"offload", 0, OPTION_FLAG, offsetof(machine_settings, offload), NULL,
      .help = "keep the transformer in the machine's memory: two blocks at a time on the GPU"},
+    {.name = NULL}};
+
+const option sharing_options[] = {
+    {"sequence-parallel", 0, OPTION_CHOICE, offsetof(sharing_settings, sequence), "HOW",
+     .choice = sequence_name, .fallback = "auto",
+     .help = "how they share attention: each sends the frames that others need, or they deal the "
+             "heads; auto is what lvsa plan --ranks says"},
+    {"cfg-parallel", 0, OPTION_FLAG, offsetof(sharing_settings, cfg), NULL,
+     .help = "one half of them follows the prompt, the other computes what guidance leads away "
+             "from"},
+    {"vae-parallel", 0, OPTION_FLAG, offsetof(sharing_settings, vae), NULL,
+     .help = "all of them decode, each some rows of every frame (without it: the first one)"},
     {.name = NULL}};
 
 const option tell_options[] = {
@@ -246,6 +260,19 @@ static exit_code read_device(lvsa_pipeline_options *o, const char *name)
     return complain(CODE_USAGE, "--device %s: auto, cpu, cuda or cuda:N is wanted", name);
 }
 
+/* What one process can't do isn't worth a refusal; two groups of it are, and the library does. */
+static exit_code check_sharing(const generate_settings *s, const lvsa_ranks *ranks)
+{
+    const char *name = s->sharing.vae.value        ? "--vae-parallel"
+                       : s->sharing.sequence.value ? "--sequence-parallel"
+                                                   : NULL;
+    if (!name || (ranks && lvsa_ranks_get_size(ranks) > 1)) return CODE_DONE;
+    return warn(s->tell.strict.value,
+                "%s: there is one process, which shares with nobody; mpirun -n 4 lvsa ... starts "
+                "four",
+                name);
+}
+
 /* Everything that can be known before the first step. */
 static exit_code prepare(run *r)
 {
@@ -255,10 +282,13 @@ static exit_code prepare(run *r)
     o.threads = s->machine.threads.value;
     o.offload = s->machine.offload.value;
     o.ranks = together_get_ranks();
+    o.sequence = (lvsa_sequence)s->sharing.sequence.value;
+    o.cfg_parallel = s->sharing.cfg.value, o.vae_parallel = s->sharing.vae.value;
     TRY(read_device(&o, s->machine.device.value));
     if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));
     TRY(complain_model(lvsa_pipeline_open(&r->pipeline, &o)));
+    TRY(check_sharing(s, o.ranks));
     if (o.offload && lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU)
         TRY(warn(s->tell.strict.value,
                  "--offload: the CPU computes, and has nothing to offload to"));

@@ -13,6 +13,11 @@ typedef struct machine_settings {
     int_setting threads, offload;
 } machine_settings;
 
+/* Of several processes. */
+typedef struct sharing_settings {
+    int_setting sequence, cfg, vae;
+} sharing_settings;
+
 typedef struct file_settings {
     text_setting output, folder, name;
     int_setting force, dry_run;
@@ -27,6 +32,7 @@ typedef struct generate_settings {
     common_settings common; /* first: see run_command() */
     job_settings job;
     machine_settings machine;
+    sharing_settings sharing;
     file_settings file;
     keep_settings keep;
     picture_settings pictures;
@@ -34,6 +40,7 @@ typedef struct generate_settings {
 } generate_settings;
 
 extern const option machine_options[];
+extern const option sharing_options[]; /* the last is the only one of decoding */
 extern const option tell_options[];
 
 /* What to run. All borrowed. */

@@ -76,25 +76,23 @@ static lvsa_status split_passes(lv_work *w)
     return lv_comm_open_group(&w->group, ranks, w->first_text * half, half);
 }
 
-static lvsa_status choose_sequence(lvsa_sequence *out, lv_work *w, const lvsa_plan *plan, int ranks)
+static lvsa_status choose_sequence(lvsa_sequence *out, const lv_work *w, const lvsa_plan *plan,
+                                   int ranks)
 {
     const lvsa_shared_layer layer = {ranks, w->p->geometry.heads, w->p->geometry.head_dim,
                                      (int)lv_dtype_bytes(w->p->device->dtype)};
     lvsa_sequence_choice c = {.size = sizeof c};
-    char other[64] = "";
+    const bool asked = w->p->sequence != LVSA_SEQUENCE_AUTO;
+    char heads[64];
     LV_TRY(lvsa_sequence_choose(&c, plan, &layer));
-    *out = w->p->sequence == LVSA_SEQUENCE_AUTO ? c.sequence : w->p->sequence;
-    const bool halo = *out == LVSA_SEQUENCE_HALO;
-    if (!halo || c.ulysses >= 0)
-        snprintf(other, sizeof other, ", by %s %.2f", halo ? "Ulysses" : "halo",
-                 1e-6 * (double)(halo ? c.ulysses : c.halo));
-    lv_work_say(
-        w,
-        "[LVSA] %d ranks%s: %s%s, MB a layer that a rank sends or gets: %.2f%s; by halo the "
-        "busiest has %.2fx the average of frame pairs",
-        w->p->ranks->size, w->group ? ", half of them for each pass of guidance" : "",
-        lvsa_sequence_name(*out), w->p->sequence == LVSA_SEQUENCE_AUTO ? " (auto)" : "",
-        1e-6 * (double)(halo ? c.halo : c.ulysses), other, c.halo_balance);
+    *out = asked ? w->p->sequence : c.sequence;
+    if (c.ulysses < 0) snprintf(heads, sizeof heads, "not for %d", layer.heads);
+    else snprintf(heads, sizeof heads, "%.2f MB and 1.00x", 1e-6 * (double)c.ulysses);
+    lv_work_say(w,
+                "[LVSA] %d ranks%s -> %s (%s): at most %.2f MB a layer and %.2fx the average of "
+                "frame pairs by halo, by heads %s",
+                w->p->ranks->size, w->group ? " in two groups" : "", lvsa_sequence_name(*out),
+                asked ? "asked for" : "auto", 1e-6 * (double)c.halo, c.halo_balance, heads);
     return LVSA_OK;
 }
 

@@ -31,6 +31,24 @@ for n in 2 3; do
     same "$folder/one.y4m" "$folder/$n.y4m"
 done
 
+# The prompt and the seed of the first are everyone's; both ways, and in two groups.
+echo "a red fox" > "$folder/prompt"
+for how in "halo" "ulysses" "halo --cfg-parallel"; do
+    ranks 2 "$@" --steps 3 -o "$folder/how.y4m" --force --sequence-parallel $how || # two words
+        fail "$how: exit code $?"
+    same "$folder/one.y4m" "$folder/how.y4m"
+done
+once '2 ranks, one for each pass of guidance'
+ranks 2 generate -m "$model" --prompt-file - --num-frames 5 --height 32 --width 48 --steps 1 \
+    --device cpu --threads 1 --sequence-parallel ulysses -o "$folder/how.y4m" --force \
+    < "$folder/prompt" || fail "a prompt from stdin: exit code $?"
+once 'seed'
+once '2 ranks -> ulysses (asked for): at most .* MB a layer'
+"$program" generate -m "$model" --prompt-file "$folder/prompt" --num-frames 5 --height 32 \
+    --width 48 --steps 1 --device cpu --threads 1 -o "$folder/alone.y4m" -q \
+    --seed "$(sed -n 's/.*: seed //p' "$out")" || fail "the same alone"
+same "$folder/alone.y4m" "$folder/how.y4m"
+
 # What fails in all is said by one.
 ends 3 "$@" --steps 3 -o "$folder/one.y4m"
 once 'is there already'
@@ -38,6 +56,12 @@ ends 3 "$@" --steps 0
 once 'steps 0'
 ends 3 "$@" --num-frames 5 --lvsa -o "$folder/short.y4m"
 once '3 ranks for 2 latent frames'
+ends 3 "$@" --sequence-parallel ulysses -o "$folder/short.y4m"
+once 'Ulysses with 2 heads and 3 ranks'
+ends 3 "$@" --cfg-parallel -o "$folder/short.y4m"
+once 'CFG parallel with 3 ranks: .* an even number'
+ends 2 "$@" --cfg-parallel --guidance 1 -o "$folder/short.y4m"
+once 'CFG parallel with guidance 1: there is one pass'
 ranks 3 "$@" --dry-run || fail "--dry-run: exit code $?"
 once '^memory'
 
