@@ -8,11 +8,12 @@
 
 #include "command.h"
 #include "profile.h"
+#include "together.h"
 
 typedef struct model_options {
     text_setting model;
     int_setting frames, height, width;
-    int_setting device, threads, sparsity, backend, offload, repeat, json;
+    int_setting device, threads, sparsity, backend, offload, guidance, sequence, cfg, repeat, json;
 } model_options;
 
 typedef struct bench_model_settings {
@@ -37,6 +38,8 @@ static const char *backend_name(int index)
 {
     return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
 }
+
+static const char *sequence_name(int index) { return lvsa_sequence_name((lvsa_sequence)index); }
 
 /* clang-format off */
 #define MODEL_OPTIONS                                                                              \
@@ -70,6 +73,13 @@ static const option dit_table[] = {
      .fallback = "auto", .environment = "LVSA_BACKEND", .help = "what computes the attention"},
     {"offload", 0, OPTION_FLAG, offsetof(model_options, offload), NULL,
      .help = "keep the blocks in the machine's memory: two at a time on the GPU"},
+    {"guidance", 0, OPTION_FLAG, offsetof(model_options, guidance), NULL,
+     .help = "two passes a step, as with guidance"},
+    {"sequence-parallel", 0, OPTION_CHOICE, offsetof(model_options, sequence), "HOW",
+     .choice = sequence_name, .fallback = "auto",
+     .help = "of several processes: as lvsa generate has it"},
+    {"cfg-parallel", 0, OPTION_FLAG, offsetof(model_options, cfg), NULL,
+     .help = "of several processes: one half of them computes each of --guidance's passes"},
     MEASURE_OPTIONS("5")};
 static const option vae_table[] = {MODEL_OPTIONS, MEASURE_OPTIONS("3")};
 /* clang-format on */
@@ -110,13 +120,20 @@ static double median(const result *r)
 static void print_text(const result *r)
 {
     const lvsa_bench_info *i = &r->info;
-    const char *unit = r->phase == LVSA_PHASE_DECODE ? "video" : "pass";
+    const char *unit = r->phase == LVSA_PHASE_DECODE ? "video"
+                       : i->passes == 2              ? "step of two passes"
+                                                     : "pass";
     printf("%s: %d frames of %dx%d, %d latent frames x %d tokens%s, %s\n", i->family, i->frames,
            i->width, i->height, i->latent_frames, i->patches_per_frame,
            r->phase == LVSA_PHASE_DECODE ? ""
            : i->sparse                   ? ", sparse"
                                          : ", dense",
            r->device);
+    if (i->ranks > 1)
+        printf("%d processes%s%s%s; what the first one sees:\n", i->ranks,
+               i->groups > 1 ? ", half of them for each pass" : "",
+               i->ranks > i->groups ? ", " : "",
+               i->ranks > i->groups ? lvsa_sequence_name(i->sequence) : "");
     printf(
         "a %s: %.4f s median, %.4f s best of %d; %.3g GB besides the weights, which took %.2f s\n",
         unit, median(r), r->seconds[0], r->runs, 1e-9 * (double)i->scratch, i->load_seconds);
@@ -139,17 +156,27 @@ static exit_code print_json(const result *r)
                                       row->bytes));
     }
     json_t *object = json_pack(
-        "{s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:I,s:f,s:f,s:f,s:i,s:f,s:o}", "family", i->family,
-        "device", r->device, "frames", i->frames, "height", i->height, "width", i->width,
+        "{s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:i,s:i,s:i,s:s,s:I,s:f,s:f,s:f,s:i,s:f,s:o}", "family",
+        i->family, "device", r->device, "frames", i->frames, "height", i->height, "width", i->width,
         "latent_frames", i->latent_frames, "patches_per_frame", i->patches_per_frame, "sparse",
-        i->sparse, "scratch_bytes", (json_int_t)i->scratch, "load_s", i->load_seconds, "median_s",
-        median(r), "best_s", r->seconds[0], "runs", r->runs, "timed_s",
+        i->sparse, "passes", i->passes, "ranks", i->ranks, "groups", i->groups, "sequence",
+        lvsa_sequence_name(i->sequence), "scratch_bytes", (json_int_t)i->scratch, "load_s",
+        i->load_seconds, "median_s", median(r), "best_s", r->seconds[0], "runs", r->runs, "timed_s",
         r->profile.seconds[r->phase], "operations", kinds);
     if (!object) return complain(CODE_MEMORY, "a JSON object doesn't fit in memory");
     json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(object);
     return CODE_DONE;
+}
+
+/* What would fail in all processes is said by the first. */
+static exit_code begin(const lvsa_bench_options *o)
+{
+    lvsa_geometry geometry = {.size = sizeof geometry};
+    if (!together_is_first()) return CODE_DONE;
+    TRY(complain_model(lvsa_geometry_from_model(&geometry, o->model)));
+    return together_go();
 }
 
 static exit_code run_bench(const void *settings, lvsa_phase phase,
@@ -170,10 +197,13 @@ static exit_code run_bench(const void *settings, lvsa_phase phase,
     o.frames = s->frames.value, o.height = s->height.value, o.width = s->width.value;
     o.sparsity = (lvsa_sparsity)s->sparsity.value, o.backend = (lvsa_backend)s->backend.value;
     o.repeat = r.runs, o.offload = s->offload.value;
+    o.guidance = s->guidance.value, o.ranks = together_get_ranks();
+    o.sequence = (lvsa_sequence)s->sequence.value, o.cfg_parallel = s->cfg.value;
+    TRY(begin(&o));
     r.seconds = calloc((size_t)r.runs, sizeof *r.seconds);
     if (!r.seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", r.runs);
     exit_code code = complain_model(bench(&r.info, r.seconds, &r.profile, &o));
-    if (code == CODE_DONE) {
+    if (code == CODE_DONE && together_is_first()) {
         qsort(r.seconds, (size_t)r.runs, sizeof *r.seconds, compare);
         if (s->json.value) code = print_json(&r);
         else print_text(&r);
@@ -207,11 +237,13 @@ const command bench_dit_command = {
         "Runs forward passes of a checkpoint's transformer over random latents and a random text, "
         "a denoising step each, and prints what a pass takes; then times every operation of one "
         "more: FLOPs are those of products, and of the pairs of tokens that attend to each other, "
-        "bytes those of the tensors, each read or written once.",
+        "bytes those of the tensors, each read or written once. Several processes, started as lvsa "
+        "generate has it, share the passes; exchange is then what waiting for others took.",
     .examples = dit_examples,
     .groups = dit_groups,
     .settings_size = sizeof(bench_model_settings),
     .computes = true,
+    .shares = true,
     .run = run_bench_dit};
 
 const command bench_vae_command = {

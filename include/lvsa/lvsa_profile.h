@@ -9,12 +9,13 @@
 extern "C" {
 #endif
 
-enum { LVSA_PROFILE_PHASES = 4, LVSA_PROFILE_ROWS = 20 };
+enum { LVSA_PROFILE_PHASES = 4, LVSA_PROFILE_ROWS = 24 };
 
 /* Operations of one kind in one phase. */
 typedef struct lvsa_profile_row {
     lvsa_phase phase;
-    const char *kind; /* "linear", "attention", "convolution", "norm" or "other"; static */
+    const char *kind; /* "linear", "attention", "convolution", "norm", "other", or "exchange", which
+                         is what it waited for other ranks; static                             */
     int64_t calls;
     double seconds; /* on the device                                                     */
     double flops;   /* of products; of attention those of the pairs that are attended to */
@@ -51,12 +52,16 @@ typedef struct lvsa_bench_options {
     lvsa_backend backend;
     int repeat;  /* runs that are measured, after one that isn't               */
     int offload; /* of the transformer, as in lvsa_pipeline_options            */
+    int guidance;           /* 1: two passes a step, as with guidance; of the transformer       */
+    lvsa_ranks *ranks;      /* that measure together; see lvsa_pipeline_options                 */
+    lvsa_sequence sequence; /* likewise                                                         */
+    int cfg_parallel;       /* likewise; needs guidance                                         */
 } lvsa_bench_options;
 
 #define LVSA_BENCH_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(lvsa_bench_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, 0, LVSA_SPARSITY_AUTO,         \
-            LVSA_BACKEND_AUTO, 5, 0                                                                \
+            LVSA_BACKEND_AUTO, 5, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0                                \
     }
 
 /* What was measured. */
@@ -66,12 +71,16 @@ typedef struct lvsa_bench_info {
     int frames, height, width; /* of the video, in pixels                                */
     int latent_frames, patches_per_frame;
     int sparse;          /* 0: every frame attended to every frame                 */
+    int passes;                /* a step's: 2 with guidance                              */
+    int ranks, groups;         /* 2 groups: one a pass of guidance                       */
+    lvsa_sequence sequence;    /* of groups of several ranks                             */
     double load_seconds; /* weights, from the files to the device                  */
     int64_t scratch;           /* bytes on the device besides the weights                */
 } lvsa_bench_info;
 
-/* Forward passes of the transformer for one text of random numbers, a denoising step each: seconds
- * [repeat] of each pass, and then the profile of one more, in LVSA_PHASE_DENOISE. Fails as
+/* Denoising steps of the transformer, but for the schedule's own, for texts of random numbers:
+ * seconds [repeat] of each one's passes, and then the profile of one more, in LVSA_PHASE_DENOISE.
+ * Of several ranks each measures its own share, and waits for the others'. Fails as
  * lvsa_pipeline_open() and lvsa_generate() do. */
 LVSA_API lvsa_status lvsa_bench_transformer(lvsa_bench_info *info, double *seconds,
                                             lvsa_profile *profile, const lvsa_bench_options *o);

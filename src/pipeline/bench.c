@@ -37,10 +37,12 @@ static lvsa_status open_bench(bench *b, const lvsa_bench_options *o)
     lvsa_pipeline_options options = LVSA_PIPELINE_OPTIONS_INIT;
     options.model = o->model, options.device = o->device, options.threads = o->threads;
     options.offload = o->offload;
+    options.ranks = o->ranks, options.sequence = o->sequence;
+    options.cfg_parallel = o->cfg_parallel;
     LV_TRY(lvsa_pipeline_open(&b->w.p, &options));
     b->job = (lvsa_job)LVSA_JOB_INIT;
     lvsa_pipeline_job_defaults(&b->job, b->w.p);
-    b->job.guidance = 1.0;
+    b->job.guidance = o->guidance ? 5.0 : 1.0;
     b->job.sparsity = o->sparsity, b->job.backend = o->backend;
     if (o->frames) b->job.frames = o->frames;
     if (o->height) b->job.height = o->height;
@@ -69,16 +71,22 @@ static lvsa_status make_latents(bench *b, int64_t channels, int64_t spatial)
 static void describe(lvsa_bench_info *info, const bench *b, double load_seconds, size_t scratch)
 {
     const lv_work *w = &b->w;
-    *info = (lvsa_bench_info){.size = sizeof *info,
-                              .family = w->p->geometry.family,
-                              .frames = w->frames,
-                              .height = w->height,
-                              .width = w->width,
-                              .latent_frames = (int)w->shape[1],
-                              .patches_per_frame = w->patches,
-                              .sparse = w->plan != NULL,
-                              .load_seconds = load_seconds,
-                              .scratch = (int64_t)scratch};
+    *info =
+        (lvsa_bench_info){.size = sizeof *info,
+                          .family = w->p->geometry.family,
+                          .frames = w->frames,
+                          .height = w->height,
+                          .width = w->width,
+                          .latent_frames = (int)w->shape[1],
+                          .patches_per_frame = w->patches,
+                          .sparse = w->plan != NULL,
+                          .passes = w->texts,
+                          .ranks = w->p->ranks ? w->p->ranks->size : 1,
+                          .groups = w->group ? 2 : 1,
+                          .sequence = w->sequence && w->sequence->ulysses ? LVSA_SEQUENCE_ULYSSES
+                                                                          : LVSA_SEQUENCE_HALO,
+                          .load_seconds = load_seconds,
+                          .scratch = (int64_t)scratch};
 }
 
 /* One run that isn't measured, those that are, and one with every operation timed. */
@@ -121,41 +129,24 @@ static lvsa_status run_bench(lvsa_bench_info *info, double *seconds, lvsa_profil
 
 /* ---- the transformer ------------------------------------------------------------------------- */
 
-static lvsa_status forward(bench *b)
-{
-    lv_work *w = &b->w;
-    lv_model *m = w->p->model;
-    lv_step step = {.timestep = 500.0f, .backend = b->job.backend};
-    if (w->plan) step.runs = lvsa_plan_get_runs(w->plan);
-    return m->class->forward(m, &w->exec, w->v, w->z, &step);
-}
-
-/* One pass, from latents on the host to a velocity there, at the next rotation. */
+/* A step's passes, from latents on the host to a velocity there, at the next rotation. */
 static lvsa_status run_transformer(bench *b)
 {
-    lv_work *w = &b->w;
-    lv_device *device = w->p->device;
-    const size_t bytes = w->count * sizeof(float);
-    if (w->plan) LV_TRY(lvsa_plan_set_step(w->plan, b->step++));
-    LV_TRY(device->upload(device, w->z.data, w->latents, bytes));
-    LV_TRY(forward(b));
-    return device->download(device, w->velocity, w->v.data, bytes);
+    lv_step step;
+    return lv_work_find_velocity(&b->w, &step, 500.0f, b->step++);
 }
 
-static lvsa_status take_latents(bench *b)
-{
-    LV_TRY(lv_take(&b->w.z, &b->w.exec, LVSA_F32, 4, b->w.shape));
-    return lv_take(&b->w.v, &b->w.exec, LVSA_F32, 4, b->w.shape);
-}
-
-static lvsa_status set_text(bench *b)
+static lvsa_status set_texts(bench *b)
 {
     lv_model *m = b->w.p->model;
     const size_t count = (size_t)(TEXT * m->text_width);
     float *text = lv_zalloc_array(count, sizeof *text);
     if (!text) return lv_fail(LVSA_ERR_MEMORY, "a text doesn't fit in memory");
-    lv_noise_fill(&b->noise, text, count);
-    lvsa_status s = m->class->set_text(m, 0, text, TEXT, m->class->text_length);
+    lvsa_status s = LVSA_OK;
+    for (int i = 0; i < b->w.texts && s == LVSA_OK; i++) {
+        lv_noise_fill(&b->noise, text, count);
+        s = m->class->set_text(m, i, text, TEXT, m->class->text_length);
+    }
     lv_free(text);
     return s;
 }
@@ -167,19 +158,17 @@ static lvsa_status bench_transformer(bench *b, lvsa_bench_info *info, double *se
     lvsa_pipeline *p = w->p;
     char path[LV_PATH_MOST];
     const double start = lv_clock_seconds();
+    LV_TRY(lv_work_join(w));
+    LV_TRY(lv_work_share(w));
     LV_TRY(lv_pipeline_find_part(path, p, "transformer"));
     LV_TRY(lv_work_blame_files(p->class->open(&p->model, p->device, path)));
     const double load_seconds = lv_clock_seconds() - start;
-    LV_TRY(make_latents(b, p->model->channels, p->geometry.pixels_per_patch / p->model->patch));
-    LV_TRY(set_text(b));
-    w->exec = lv_exec_measure(p->device);
-    LV_TRY(take_latents(b));
-    LV_TRY(forward(b));
-    const size_t scratch = w->exec.arena.peak;
-    LV_TRY(lv_exec_begin(&w->exec));
-    LV_TRY(take_latents(b));
+    LV_TRY(lv_work_choose_riflex(w));
+    LV_TRY(set_texts(b));
+    LV_TRY(lv_work_make_latents(w));
+    LV_TRY(lv_work_prepare_passes(w));
     LV_TRY(measure(b, seconds, profile, repeat, LVSA_PHASE_DENOISE, run_transformer));
-    describe(info, b, load_seconds, scratch);
+    describe(info, b, load_seconds, w->exec.arena.size);
     return LVSA_OK;
 }
 

@@ -11,8 +11,8 @@ enum { PARALLEL = 1 << 18 };
 void lv_work_find_latents(lv_work *w)
 {
     w->shape[0] = w->p->model->channels;
-    w->shape[2] = w->height / w->p->vae->spatial;
-    w->shape[3] = w->width / w->p->vae->spatial;
+    w->shape[2] = w->height * w->p->model->patch / w->p->geometry.pixels_per_patch;
+    w->shape[3] = w->width * w->p->model->patch / w->p->geometry.pixels_per_patch;
     w->count = (size_t)(w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3]);
     memcpy(w->own, w->shape, sizeof w->own);
     if (w->sequence) w->own[1] = w->sequence->frames;
@@ -80,9 +80,8 @@ static void lead_away(float *v, const float *toward, const float *away, size_t c
     for (size_t j = 0; j < count; j++) v[j] = away[j] + guidance * (toward[j] - away[j]);
 }
 
-/* w->velocity of this step. With guidance the second pass is asked for before the first has
- * come. */
-static lvsa_status find_velocity(lv_work *w, lv_step *step)
+/* With guidance the second pass is asked for before the first has come. */
+static lvsa_status run_passes(lv_work *w, lv_step *step)
 {
     float *const velocity[] = {w->velocity, w->away};
     const float *found[] = {w->velocity, w->away};
@@ -143,7 +142,7 @@ static lvsa_status measure_rotations(lv_work *w)
     return LVSA_OK;
 }
 
-static lvsa_status prepare_passes(lv_work *w)
+lvsa_status lv_work_prepare_passes(lv_work *w)
 {
     if (w->plan && !w->job->hold_keyframes) LV_TRY(move_keyframes(w, 0));
     LV_TRY(lv_work_measure_passes(w));
@@ -152,22 +151,26 @@ static lvsa_status prepare_passes(lv_work *w)
     return take_latents(w);
 }
 
-/* Moves the latents from sigma[i] to sigma[i + 1]. */
-static lvsa_status denoise_step(lv_work *w, int i)
+lvsa_status lv_work_find_velocity(lv_work *w, lv_step *step, float timestep, int i)
 {
     const lvsa_job *job = w->job;
-    lv_step step = {.timestep = lv_schedule_get_timesteps(w->schedule)[i],
-                    .backend = job->backend,
-                    .sequence = w->sequence};
-    if (w->riflex.pair >= 0) step.riflex = &w->riflex;
+    *step = (lv_step){.timestep = timestep, .backend = job->backend, .sequence = w->sequence};
+    if (w->riflex.pair >= 0) step->riflex = &w->riflex;
     if (w->plan) {
         if (!job->hold_keyframes)
             LV_TRY(move_keyframes(w, job->late_rotation && i > 0 ? i - 1 : i));
-        step.runs = lvsa_plan_get_runs(w->plan);
+        step->runs = lvsa_plan_get_runs(w->plan);
     }
     LV_TRY(w->p->device->upload(w->p->device, w->z.data, lv_work_get_own(w),
                                 w->own_count * sizeof(float)));
-    LV_TRY(find_velocity(w, &step));
+    return run_passes(w, step);
+}
+
+/* Moves the latents from sigma[i] to sigma[i + 1]. */
+static lvsa_status denoise_step(lv_work *w, int i)
+{
+    lv_step step;
+    LV_TRY(lv_work_find_velocity(w, &step, lv_schedule_get_timesteps(w->schedule)[i], i));
     lv_work_draw_preview(w, i);
     LV_TRY(lv_schedule_step(w->schedule, w->latents, w->velocity, i));
     return lv_work_check_numbers(w, &step, i);
@@ -179,7 +182,7 @@ lvsa_status lv_work_denoise(lv_work *w)
     LV_TRY(lv_work_prepare_preview(w));
     LV_TRY(lv_work_make_schedule(w, w->count));
     LV_TRY(lv_work_take_history(w));
-    LV_TRY(prepare_passes(w));
+    LV_TRY(lv_work_prepare_passes(w));
     LV_TRY(lv_work_report(w, LVSA_PHASE_DENOISE, w->first_step, steps));
     for (int i = w->first_step; i < steps; i++) {
         LV_TRY(denoise_step(w, i));

@@ -153,6 +153,12 @@ lvsa_status lv_work_make_latents(lv_work *w);
 /* What one pass takes: w->exec.arena.peak. */
 lvsa_status lv_work_measure_passes(lv_work *w);
 
+/* The same for every place of the keyframes, and the memory itself. */
+lvsa_status lv_work_prepare_passes(lv_work *w);
+
+/* w->velocity of the latents in step i, from all ranks; *step is what its passes were told. */
+lvsa_status lv_work_find_velocity(lv_work *w, lv_step *step, float timestep, int i);
+
 /* N times: latents -> velocity -> latents. */
 lvsa_status lv_work_denoise(lv_work *w);
 

@@ -1,7 +1,7 @@
 /* fake_cuda.c: a CUDA module without CUDA: its device memory is the program's, and its kernel plain
  * C that walks the tiles as the Hopper kernel does. So everything but the kernel itself is tested
- * on any machine. FAKE_CUDA says what else may be the matter: abi, driver, old, memory, launch; with
- * `device` it has what a device's memory needs, and streams, for messages between GPUs. */
+ * on any machine. FAKE_CUDA says what else may be the matter: abi, driver, old, memory, launch;
+ * with `device` it has what a device's memory needs, and streams, for messages between GPUs. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>

@@ -27,9 +27,9 @@ void lv_sequence_free(lv_sequence **sequence);
 /* To be called when the plan has moved. Allocates nothing. */
 lvsa_status lv_sequence_update(lv_sequence *sequence);
 
-/* To be called as soon as the keys and values of the tokens that are here are made, so that they are
- * on their way while the queries are: takes scratch that lv_sequence_attend() needs. They must not
- * change before that. */
+/* To be called as soon as the keys and values of the tokens that are here are made, so that they
+ * are on their way while the queries are: takes scratch that lv_sequence_attend() needs. They must
+ * not change before that. */
 lvsa_status lv_sequence_begin(lv_sequence *sequence, lv_exec *e, lv_tensor k, lv_tensor v);
 
 /* Attention of the tokens that are here to all of the video; all ranks come here together. NULL:
