@@ -1,7 +1,10 @@
 /* generate.c: one rank of a video that several make; generate.sh starts them. Rank 0 makes each
  * video alone as well, and compares: latents within 1e-5 of the largest, frames within 1/255.
+ * On GPUs, whose bf16 is rounded otherwise in other shapes, the latents' error is to be 1/20 of the
+ * largest at most, and the frames' PSNR 35 dB at least.
  * usage: generate make MODEL               a model of 12 heads, which 1 to 4 ranks divide
- *        generate MODEL SCRATCH [fail]     fail: the last rank's model isn't there */
+ *        generate MODEL SCRATCH [fail]     fail: the last rank's model isn't there
+ *        generate MODEL SCRATCH cuda       a GPU each */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +19,7 @@
 
 static lvsa_ranks *ranks;
 static int rank, size;
+static lvsa_device device = LVSA_DEVICE_CPU;
 
 /* As a program ends that fails: with its sentence, and with all the others. */
 static void stop(const char *format, ...) LV_PRINTF(1, 2);
@@ -120,7 +124,7 @@ static lvsa_status make(video *v, const char *model, lvsa_job job, lvsa_ranks *w
 {
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
     lvsa_pipeline *p;
-    o.model = model, o.threads = 1, o.ranks = with;
+    o.model = model, o.device = device, o.threads = 1, o.ranks = with;
     if (with) o.sequence = m.sequence, o.cfg_parallel = m.cfg, o.vae_parallel = m.vae;
     want(lvsa_pipeline_open(&p, &o), "opening");
     job.on_latents = take_latents, job.on_frame = take_frame, job.on_progress = take_progress;
@@ -133,7 +137,9 @@ static lvsa_status make(video *v, const char *model, lvsa_job job, lvsa_ranks *w
 
 static void compare(const video *a, const video *b, const char *name, const char *how)
 {
+    const bool exact = device == LVSA_DEVICE_CPU;
     float largest = 0.0f, worst = 0.0f;
+    double squares = 0.0;
     int off = 0;
     if (a->count != b->count || a->frames != b->frames || a->bytes != b->bytes || a->frames < 1 ||
         a->previews != b->previews)
@@ -142,11 +148,17 @@ static void compare(const video *a, const video *b, const char *name, const char
         largest = fmaxf(largest, fabsf(a->latents[i]));
         worst = fmaxf(worst, fabsf(a->latents[i] - b->latents[i]));
     }
-    for (size_t i = 0; i < a->bytes * (size_t)a->frames; i++)
-        if (abs(a->rgb[i] - b->rgb[i]) > off) off = abs(a->rgb[i] - b->rgb[i]);
-    printf("%d ranks, %s, %s: latents within %.1e of the largest, frames within %d/255\n", size,
-           how, name, (double)(worst / largest), off);
-    if (!(worst <= 1e-5f * largest) || off > 1) stop("%s, %s: another video", how, name);
+    const size_t bytes = a->bytes * (size_t)a->frames;
+    for (size_t i = 0; i < bytes; i++) {
+        const int by = abs(a->rgb[i] - b->rgb[i]);
+        squares += (double)by * by;
+        if (by > off) off = by;
+    }
+    const double psnr = 10.0 * log10(255.0 * 255.0 * (double)bytes / fmax(squares, 1e-3));
+    printf("%d ranks, %s, %s: latents within %.1e of the largest, frames within %d/255, %.1f dB\n",
+           size, how, name, (double)(worst / largest), off, psnr);
+    if (!(worst <= (exact ? 1e-5f : 5e-2f) * largest) || (exact ? off > 1 : psnr < 35.0))
+        stop("%s, %s: another video", how, name);
 }
 
 static void release(video *v)
@@ -227,6 +239,10 @@ static void check_refusals(const char *model)
     job = small_job();
     job.frames = 5; /* T = 2 */
     if (size > 2) refuse(model, &job, usual, "2 latent frames");
+    job = small_job();
+    job.height = 16;
+    const mode rows = {"rows", LVSA_SEQUENCE_AUTO, 0, 1};
+    if (size > 2) refuse(model, &job, rows, "for 2 rows of latents");
 }
 
 /* ---- the model ------------------------------------------------------------------------------- */
@@ -271,6 +287,8 @@ int main(int argc, char **argv)
                                {"Ulysses", LVSA_SEQUENCE_ULYSSES, 0, 0},
                                {"halo in two groups", LVSA_SEQUENCE_HALO, 1, 0},
                                {"Ulysses in two groups", LVSA_SEQUENCE_ULYSSES, 1, 0},
+                               {"Ulysses, all decode", LVSA_SEQUENCE_ULYSSES, 0, 1},
+                               {"halo in two groups, all decode", LVSA_SEQUENCE_HALO, 1, 1},
                                {NULL, LVSA_SEQUENCE_AUTO, 0, 0}};
     static const mode both[] = {{"halo", LVSA_SEQUENCE_HALO, 0, 0},
                                 {"Ulysses", LVSA_SEQUENCE_ULYSSES, 0, 0},
@@ -285,7 +303,9 @@ int main(int argc, char **argv)
     const char *model = argv[1], *scratch = argv[2];
     want(lvsa_ranks_open(&ranks), "ranks");
     rank = lvsa_ranks_get_rank(ranks), size = lvsa_ranks_get_size(ranks);
-    if (argc > 3 && rank == size - 1) model = "/nowhere";
+    const bool gpus = argc > 3 && strcmp(argv[3], "cuda") == 0;
+    if (gpus) device = LVSA_DEVICE_CUDA;
+    if (argc > 3 && !gpus && rank == size - 1) model = "/nowhere";
 
     check_refusals(model);
     if (size <= 4) {
