@@ -6,7 +6,8 @@
 static lvsa_status decode_only(lv_work *w)
 {
     LV_TRY(lv_work_check(w));
-    if (!lv_work_is_first(w)) return LVSA_OK;
+    LV_TRY(lv_work_join(w));
+    if (!lv_work_decodes(w)) return LVSA_OK;
     LV_TRY(lv_work_load_latents(w));
     return lv_work_decode(w); /* latents -> frames [F, H, W, 3] */
 }
@@ -30,7 +31,7 @@ static lvsa_status generate(lv_work *w)
     LV_TRY(lv_work_set_texts(w));    /* embedding -> keys and values of every block */
     LV_TRY(lv_work_make_latents(w)); /* seed or state -> latents [C, T, Y, X]       */
     LV_TRY(lv_work_denoise(w));      /* N times: latents -> velocity -> latents     */
-    if (!lv_work_is_first(w)) return LVSA_OK;
+    if (!lv_work_decodes(w)) return LVSA_OK;
     return lv_work_decode(w);        /* latents -> frames [F, H, W, 3]              */
 }
 

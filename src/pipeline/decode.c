@@ -53,6 +53,7 @@ lvsa_status lv_work_load_latents(lv_work *w)
 lvsa_status lv_work_decode(lv_work *w)
 {
     const lv_frame_sink sink = {.call = hand_on, .user = w};
+    const lv_vae_tiling shared = lv_work_share_decoding(w);
     lv_device *device = w->p->device;
     void *memory;
     LV_TRY(lv_work_report(w, LVSA_PHASE_DECODE, 0, w->frames));
@@ -60,7 +61,8 @@ lvsa_status lv_work_decode(lv_work *w)
     LV_TRY(device->allocate(device, &memory, w->count * sizeof(float)));
     lvsa_status s = device->upload(device, memory, w->latents, w->count * sizeof(float));
     if (s == LVSA_OK)
-        s = lv_vae_decode(w->p->vae, lv_tensor_view(memory, LVSA_F32, 4, w->shape), NULL, &sink);
+        s = lv_vae_decode(w->p->vae, lv_tensor_view(memory, LVSA_F32, 4, w->shape), &shared,
+                          &sink);
     device->release(device, memory);
     return s;
 }

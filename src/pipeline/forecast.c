@@ -25,6 +25,7 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
 {
     /* latents, velocity, away and what the schedule keeps: in the host's memory */
     const bool cpu = w->p->device->kind == LVSA_DEVICE_CPU;
+    const lv_vae_tiling shared = lv_work_share_decoding(w);
     const int64_t copies = cpu ? 3 + LV_SCHEDULE_BUFFERS : 0;
     size_t decoder = 0, fitting = 0;
     LV_TRY(lv_work_open_models(w));
@@ -32,7 +33,7 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
     if (w->job->state) LV_TRY(lv_work_match_state(w));
     lv_work_find_latents(w);
     LV_TRY(lv_work_measure_passes(w));
-    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
+    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], &shared));
     if (w->job->on_preview) LV_TRY(lv_preview_measure(&fitting, w->p->vae));
     const int64_t weights = (int64_t)(w->p->device->overhead + w->p->device->counted);
     const int64_t latents = (int64_t)(w->count * sizeof(float));
@@ -46,9 +47,10 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
 /* Latents that only have to be decoded. */
 static lvsa_status forecast_decoder(lvsa_forecast *out, lv_work *w)
 {
+    const lv_vae_tiling shared = lv_work_share_decoding(w);
     size_t decoder = 0;
     LV_TRY(lv_work_open_latents(w));
-    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], NULL));
+    LV_TRY(lv_vae_measure(&decoder, w->p->vae, w->shape[2], w->shape[3], &shared));
     out->decode = (int64_t)(w->p->device->overhead + w->p->device->counted) +
                   2 * (int64_t)(w->count * sizeof(float)) + (int64_t)decoder;
     return LVSA_OK;

@@ -48,6 +48,7 @@ lvsa_status lv_work_open_models(lv_work *w)
     }
     LV_TRY(lv_work_warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
     LV_TRY(lv_work_open_decoder(w));
+    LV_TRY(lv_work_check_decoding(w));
     return check_vae(p);
 }
 

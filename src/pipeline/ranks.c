@@ -31,6 +31,19 @@ lvsa_status lv_work_join(lv_work *w)
     return w->p->ranks ? lv_comm_join(w->p->ranks, w->p->device) : LVSA_OK;
 }
 
+bool lv_work_decodes(const lv_work *w) { return lv_work_is_first(w) || w->p->vae_parallel; }
+
+lv_vae_tiling lv_work_share_decoding(const lv_work *w)
+{
+    return (lv_vae_tiling){.comm = w->p->vae_parallel ? w->p->ranks : NULL};
+}
+
+lvsa_status lv_work_check_decoding(const lv_work *w)
+{
+    if (!w->p->ranks || !w->p->vae_parallel) return LVSA_OK;
+    return lv_rows_check(w->p->ranks, w->height / w->p->vae->spatial);
+}
+
 lvsa_job lv_work_mute(const lvsa_job *job)
 {
     lvsa_job muted = *job;

@@ -200,8 +200,15 @@ lvsa_status lv_work_take_history(lv_work *w);
 
 /* ---- ranks.c: a video that several processes make -------------------------------------------- */
 
-/* Whether this process is the one that tells its caller anything, and decodes. */
+/* Whether this process is the one that tells its caller anything. */
 bool lv_work_is_first(const lv_work *w);
+
+/* Whether it decodes: the first one does, or all. */
+bool lv_work_decodes(const lv_work *w);
+
+/* The rows that it decodes, and whether all ranks can have some. */
+lv_vae_tiling lv_work_share_decoding(const lv_work *w);
+lvsa_status lv_work_check_decoding(const lv_work *w);
 
 /* Messages between the ranks' devices can be sent from now on. All ranks come here. */
 lvsa_status lv_work_join(lv_work *w);

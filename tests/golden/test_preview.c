@@ -46,9 +46,9 @@ static lvsa_status linear_step(lv_vae *vae, lv_exec *e, const lv_vae_step *step)
     return step_status;
 }
 
-static int64_t no_past(const lv_vae *vae, int64_t height, int64_t width)
+static int64_t no_past(const lv_vae *vae, int64_t height, int64_t width, int64_t beyond)
 {
-    (void)vae, (void)height, (void)width;
+    (void)vae, (void)height, (void)width, (void)beyond;
     return 1;
 }
 

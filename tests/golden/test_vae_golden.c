@@ -196,7 +196,9 @@ static void tiles_match(void **state)
         const char *checkpoint, *name;
         lv_vae_tiling tiling;
     } cases[] = {
-        {"tiny-a", "a.4.3", {4, 3}}, {"tiny-a", "a.5.2", {5, 2}}, {"tiny-b", "b.3.3", {3, 3}}};
+        {"tiny-a", "a.4.3", {4, 3, NULL}},
+        {"tiny-a", "a.5.2", {5, 2, NULL}},
+        {"tiny-b", "b.3.3", {3, 3, NULL}}};
     lv_safetensors *golden = golden_open("vae/tiles.safetensors");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         lv_vae *vae = open_vae(cases[i].checkpoint);

@@ -68,7 +68,7 @@ static bool count(size_t bytes)
     return true;
 }
 
-static const lv_vae_tiling tilings[] = {{0, 0}, {3, 2}};
+static const lv_vae_tiling tilings[] = {{.size = 0}, {.size = 3, .stride = 2}};
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
@@ -160,7 +160,7 @@ static void a_sink_may_stop(void **state)
 static void misfits_are_refused(void **state)
 {
     (void)state;
-    static const lv_vae_tiling bad[] = {{4, 0}, {4, 5}, {4, -1}, {-4, 2}};
+    static const lv_vae_tiling bad[] = {{4, 0, NULL}, {4, 5, NULL}, {4, -1, NULL}, {-4, 2, NULL}};
     const lv_frame_sink sink = {.call = on_frame, .user = &frames, .values = true};
     lv_vae *vae;
     size_t bytes;

@@ -193,10 +193,10 @@ lvsa_status lv_op_attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_te
 /* By the library's call, dense. */
 static lvsa_status attend_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v)
 {
-    const int64_t points = q.shape[0], width = q.shape[1];
+    const int64_t points = k.shape[0], width = q.shape[1];
     const lvsa_strides s = {.batch = points * width, .token = width, .head = width};
     lvsa_attention call = {.batch = 1,
-                           .queries = points,
+                           .queries = q.shape[0],
                            .heads = 1,
                            .kv_heads = 1,
                            .head_dim = width,
@@ -214,17 +214,17 @@ static lvsa_status attend_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_ten
 lvsa_status lv_op_attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
                                     lv_tensor v)
 {
-    if (!same_count(out, q) || !same_count(out, k) || !same_count(out, v) ||
+    if (!same_count(out, q) || !same_count(k, v) || q.shape[0] > k.shape[0] ||
         out.shape[1] != q.shape[1] || k.shape[1] != q.shape[1] || v.shape[1] != q.shape[1])
         return misfit("attention_picture", out, q);
     if (!e->ops->attention_picture) return attend_picture(e, out, q, k, v);
     const size_t mark = lv_arena_mark(&e->arena);
     void *scratch;
     LV_TRY(lv_arena_take(&scratch, &e->arena,
-                         e->ops->attention_picture_scratch(e, q.shape[0], q.shape[1])));
+                         e->ops->attention_picture_scratch(e, k.shape[0], k.shape[1])));
     lv_arena_release(&e->arena, mark); /* until the next take */
-    RUN(LV_KIND_ATTENTION, 4.0 * (double)q.shape[0] * (double)lv_tensor_count(k), 4 * size_of(q),
-        attention_picture, out, q, k, v, scratch);
+    RUN(LV_KIND_ATTENTION, 4.0 * (double)q.shape[0] * (double)lv_tensor_count(k),
+        2 * size_of(q) + 2 * size_of(k), attention_picture, out, q, k, v, scratch);
 }
 
 lvsa_status lv_op_add(lv_exec *e, lv_tensor out, lv_tensor a, lv_tensor b)

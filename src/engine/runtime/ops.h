@@ -82,8 +82,8 @@ lvsa_status lv_op_attention(lv_exec *e, lvsa_attention *call);
 lvsa_status lv_op_attention_biased(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k, lv_tensor v,
                                    lv_tensor bias, int64_t heads, float scale);
 
-/* out = softmax(q k^T / sqrt(C)) v between the points of a picture: one head as wide as q, k, v and
- * out [points, C]. */
+/* out = softmax(q k^T / sqrt(C)) v between the points of a picture: one head as wide as k and v
+ * [points, C], q and out [points or fewer, C]. */
 lvsa_status lv_op_attention_picture(lv_exec *e, lv_tensor out, lv_tensor q, lv_tensor k,
                                     lv_tensor v);
 

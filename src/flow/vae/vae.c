@@ -1,10 +1,12 @@
-/* vae.c: from a whole video's latents to pixels: which decoder, which tiles, frame by frame. */
+/* vae.c: from a whole video's latents to pixels: which decoder, which tiles or which of the ranks'
+ * rows, frame by frame. */
 #include "flow/vae/vae.h"
 
 #include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/pattern/pattern.h"
 
 static const lv_vae_class *const classes[] = {&lv_vae_wan_class};
 enum { CLASSES = sizeof classes / sizeof classes[0] };
@@ -37,9 +39,9 @@ void lv_vae_close(lv_vae **vae)
 
 /* A part of the picture that is decoded by itself. */
 typedef struct tile {
-    int64_t y, x, height, width; /* in latents                       */
-    lv_tensor past;              /* see lv_vae_step                  */
-    lv_tensor pixels;            /* [k, r*height, r*width, 3] f32    */
+    int64_t y, x, height, width; /* in latents                                        */
+    lv_tensor past;              /* see lv_vae_step                                   */
+    lv_tensor pixels;            /* [k, r*height, r*width, 3] f32; see lv_vae_step    */
 } tile;
 
 typedef struct decoding {
@@ -49,13 +51,33 @@ typedef struct decoding {
     int64_t height, width; /* Y, X                                                  */
     int64_t size, stride;  /* of a tile, in latents                                 */
     int64_t columns, count;
-    tile *tiles;       /* [count], row by row                                   */
-    lv_tensor picture; /* [k, r*Y, r*X, 3] f32; of a single tile, its pixels    */
-    uint8_t *bytes;    /* of the picture's frames, see lv_op_pixels()           */
-    void *memory;      /* of the device: all of the above                       */
-    float *values;     /* [r*Y, r*X, 3], one frame in host memory, if wanted    */
-    uint8_t *host;     /* the bytes in host memory, where nothing can be fetched */
+    lv_rows *rows;        /* this rank's, which are then the only tile; NULL: not shared */
+    tile *tiles;          /* [count], row by row                                   */
+    lv_tensor picture;    /* [k, r*Y, r*X, 3] f32; of a single tile, its pixels    */
+    uint8_t *bytes;       /* of the picture's frames, see lv_op_pixels()           */
+    uint8_t *whole;       /* those of all ranks' rows, with all their last words; if not
+                          shared, the same; of ranks but the first NULL         */
+    void *memory;         /* of the device: all of the above                       */
+    float *values;        /* [r*Y, r*X, 3], one frame in host memory, if wanted    */
+    uint8_t *host;        /* the bytes in host memory, where nothing can be fetched */
+    lv_message *messages; /* [(ranks + 1) * (k + 1)] of a step's bytes          */
 } decoding;
+
+static bool is_first(const decoding *d) { return !d->rows || d->rows->comm->rank == 0; }
+static int count_ranks(const decoding *d) { return d->rows ? d->rows->comm->size : 1; }
+
+/* Numbers of a frame, [r*Y, r*X, 3]. */
+static int64_t frame_size(const decoding *d)
+{
+    return 3 * d->vae->spatial * d->height * d->vae->spatial * d->width;
+}
+
+/* Bytes of `frames` of them, and a word a rank; see lv_op_pixels(). */
+static size_t count_whole(const decoding *d, int64_t frames)
+{
+    return lv_pixels_bytes(frames * frame_size(d)) +
+           (size_t)(count_ranks(d) - 1) * sizeof(uint32_t);
+}
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -76,6 +98,8 @@ static lvsa_status make_tiles(decoding *d, const lv_vae_tiling *tiling)
             d->columns = (d->width + d->stride - 1) / d->stride;
         }
     }
+    if (tiling && tiling->comm && tiling->comm->size > 1)
+        LV_TRY(lv_rows_create(&d->rows, tiling->comm, d->height));
     d->count = rows * d->columns;
     d->tiles = lv_zalloc_array((size_t)d->count, sizeof *d->tiles);
     if (!d->tiles)
@@ -85,6 +109,10 @@ static lvsa_status make_tiles(decoding *d, const lv_vae_tiling *tiling)
         t->y = i / d->columns * d->stride, t->x = i % d->columns * d->stride;
         t->height = least(d->size, d->height - t->y);
         t->width = least(d->size, d->width - t->x);
+    }
+    if (d->rows) {
+        d->tiles->y = d->rows->first - d->rows->above;
+        d->tiles->height = d->rows->count + lv_rows_beyond(d->rows);
     }
     return LVSA_OK;
 }
@@ -101,21 +129,26 @@ static lv_tensor place(char *base, size_t *at, lvsa_dtype dtype, int rank, const
 static size_t lay_out(decoding *d, char *base)
 {
     const lv_vae *v = d->vae;
-    const int64_t r = v->spatial;
+    const int64_t r = v->spatial, beyond = lv_rows_beyond(d->rows);
     size_t bytes = 0;
     for (int64_t i = 0; i < d->count; i++) {
         tile *t = &d->tiles[i];
-        const int64_t past = v->class->past(v, t->height, t->width);
+        const int64_t own = t->height - beyond;
+        const int64_t past = v->class->past(v, own, t->width, beyond);
         t->past = place(base, &bytes, d->e.dtype, 1, &past);
-        t->pixels =
-            place(base, &bytes, LVSA_F32, 4, LV_SHAPE(v->temporal, r * t->height, r * t->width, 3));
+        t->pixels = place(base, &bytes, LVSA_F32, 4,
+                          LV_SHAPE(v->temporal, r * own + beyond, r * t->width, 3));
     }
     d->picture = d->tiles[0].pixels;
     if (d->count > 1)
         d->picture =
             place(base, &bytes, LVSA_F32, 4, LV_SHAPE(v->temporal, r * d->height, r * d->width, 3));
     d->bytes = base ? (uint8_t *)base + bytes : NULL;
-    return bytes + lv_round_up(lv_pixels_bytes(lv_tensor_count(d->picture)), LV_CACHE_LINE);
+    bytes += lv_round_up(lv_pixels_bytes(lv_tensor_count(d->picture)), LV_CACHE_LINE);
+    d->whole = d->bytes;
+    if (!d->rows) return bytes;
+    d->whole = base && is_first(d) ? (uint8_t *)base + bytes : NULL;
+    return bytes + (is_first(d) ? lv_round_up(count_whole(d, v->temporal), LV_CACHE_LINE) : 0);
 }
 
 /* Blends the tile with those above and to the left of it, already blended themselves, and puts
@@ -167,8 +200,9 @@ static lvsa_status decode_step(decoding *d, int64_t t)
         lv_vae_step step = {.t = t,
                             .latent = all,
                             .past = part->past,
-                            .frames = lv_tensor_rows(part->pixels, 0, frames)};
-        if (d->count > 1) {
+                            .frames = lv_tensor_rows(part->pixels, 0, frames),
+                            .rows = d->rows};
+        if (d->count > 1 || d->rows) {
             LV_TRY(lv_take(&step.latent, e, e->dtype, 4,
                            LV_SHAPE(1, part->height, part->width, v->channels)));
             LV_TRY(lv_op_blend(e, step.latent, all,
@@ -186,43 +220,101 @@ static lvsa_status decode_step(decoding *d, int64_t t)
     return LVSA_OK;
 }
 
-/* The bytes of a step's frames begin their way to the host. */
+/* Own rows of each frame, and then the last word, for the first rank. */
+static int list_sent(const decoding *d, lv_message *m, int64_t frames)
+{
+    const lv_tensor own = lv_rows_own(d->rows, lv_tensor_rows(d->picture, 0, 1));
+    const size_t line = (size_t)(3 * d->picture.shape[2]);
+    const size_t frame = line * (size_t)d->picture.shape[1], bytes = line * (size_t)own.shape[1];
+    uint8_t *at = d->bytes + line * (size_t)d->rows->above;
+    for (int64_t i = 0; i < frames; i++, at += frame) m[i] = (lv_message){0, at, bytes};
+    uint8_t *end = d->bytes + lv_pixels_bytes(frames * (int64_t)frame) - sizeof(uint32_t);
+    m[frames] = (lv_message){0, end, sizeof(uint32_t)};
+    return (int)frames + 1;
+}
+
+/* The same of all ranks, at its place in the whole. */
+static int list_received(const decoding *d, lv_message *m, int64_t frames)
+{
+    const int ranks = count_ranks(d);
+    const size_t frame = (size_t)frame_size(d), row = frame / (size_t)d->height;
+    uint8_t *words = d->whole + lv_pixels_bytes(frames * (int64_t)frame) - sizeof(uint32_t);
+    for (int r = 0; r < ranks; r++, words += sizeof(uint32_t)) {
+        const int64_t first = lv_share_first(d->height, r, ranks);
+        const int64_t count = lv_share_first(d->height, r + 1, ranks) - first;
+        for (int64_t i = 0; i < frames; i++)
+            *m++ = (lv_message){r, d->whole + (size_t)i * frame + (size_t)first * row,
+                                (size_t)count * row};
+        *m++ = (lv_message){r, words, sizeof(uint32_t)};
+    }
+    return ranks * ((int)frames + 1);
+}
+
+static lvsa_status gather(decoding *d, int64_t frames)
+{
+    lv_comm *comm = d->rows->comm;
+    const int sent = list_sent(d, d->messages, frames);
+    lv_message *received = d->messages + sent;
+    const int count = is_first(d) ? list_received(d, received, frames) : 0;
+    LV_TRY(lv_comm_begin(comm, d->vae->device, d->messages, sent, received, count));
+    return lv_comm_wait(comm, d->vae->device);
+}
+
+/* The bytes of a step's frames begin their way to the host; those of ranks to the first one's. */
 static lvsa_status send(decoding *d, int64_t t)
 {
-    const int64_t frames = t ? d->vae->temporal : 1, count = frames * lv_tensor_row(d->picture);
+    const int64_t frames = t ? d->vae->temporal : 1;
     lv_device *device = d->vae->device;
     LV_TRY(lv_op_pixels(&d->e, d->bytes, lv_tensor_rows(d->picture, 0, frames)));
-    return device->fetch ? device->fetch(device, (int)(t % 2), d->bytes, lv_pixels_bytes(count))
-                         : device->download(device, d->host, d->bytes, lv_pixels_bytes(count));
+    if (d->rows) LV_TRY(gather(d, frames));
+    if (!is_first(d)) return LVSA_OK;
+    return device->fetch ? device->fetch(device, (int)(t % 2), d->whole, count_whole(d, frames))
+                         : device->download(device, d->host, d->whole, count_whole(d, frames));
+}
+
+/* Of the words behind the frames' bytes. */
+static bool has_nan(const decoding *d, const uint8_t *bytes, int64_t frames)
+{
+    uint32_t nans = 0;
+    const uint8_t *words = bytes + lv_pixels_bytes(frames * frame_size(d)) - sizeof nans;
+    for (int r = 0; r < count_ranks(d) && !nans; r++, words += sizeof nans)
+        memcpy(&nans, words, sizeof nans);
+    return nans != 0;
 }
 
 /* Waits for them and hands them on. */
 static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
 {
-    const int64_t k = d->vae->temporal, frames = t ? k : 1, count = lv_tensor_row(d->picture);
+    const int64_t k = d->vae->temporal, frames = t ? k : 1, count = frame_size(d);
     const int64_t first = t ? 1 + k * (t - 1) : 0;
     lv_device *device = d->vae->device;
     const void *bytes = d->host;
-    uint32_t nans;
     if (device->fetch) LV_TRY(device->await(device, &bytes, (int)(t % 2)));
-    memcpy(&nans, (const uint8_t *)bytes + lv_pixels_bytes(frames * count) - sizeof nans,
-           sizeof nans);
-    if (nans)
+    if (d->rows) LV_TRY(lv_comm_check(d->rows->comm));
+    if (has_nan(d, bytes, frames))
         return lv_fail(LVSA_ERR_NUMBER,
                        "frame %lld%s: the VAE gave a NaN; its weights or the latents are damaged",
                        (long long)first, frames > 1 ? " or one of the next" : "");
     for (int64_t i = 0; i < frames; i++) {
-        if (sink->values)
+        if (d->values)
             LV_TRY(device->download(device, d->values, lv_tensor_rows(d->picture, i, 1).data,
                                     (size_t)count * sizeof *d->values));
         const lv_frame frame = {.index = first + i,
-                                .height = d->picture.shape[1],
-                                .width = d->picture.shape[2],
+                                .height = d->vae->spatial * d->height,
+                                .width = d->vae->spatial * d->width,
                                 .rgb = (const uint8_t *)bytes + i * count,
-                                .values = sink->values ? d->values : NULL};
+                                .values = d->values};
         LV_TRY(sink->call(sink->user, &frame));
     }
     return LVSA_OK;
+}
+
+/* Of a rank that hands nothing on: until its work is done, and the memory may go. */
+static lvsa_status await_all(decoding *d)
+{
+    uint32_t word;
+    LV_TRY(d->vae->device->download(d->vae->device, &word, d->bytes, sizeof word));
+    return lv_comm_check(d->rows->comm);
 }
 
 /* A device that can fetch computes the next frames while the last ones are handed on; numbers are
@@ -230,15 +322,15 @@ static lvsa_status hand_on(decoding *d, int64_t t, const lv_frame_sink *sink)
 static lvsa_status decode_all(decoding *d, const lv_frame_sink *sink)
 {
     const int64_t steps = d->z.shape[1];
-    const int behind = d->vae->device->fetch && !sink->values ? 1 : 0;
+    const int behind = d->vae->device->fetch && !d->values ? 1 : 0;
     for (int64_t t = 0; t < steps + behind; t++) {
         if (t < steps) {
             LV_TRY(decode_step(d, t));
             LV_TRY(send(d, t));
         }
-        if (t >= behind) LV_TRY(hand_on(d, t - behind, sink));
+        if (t >= behind && is_first(d)) LV_TRY(hand_on(d, t - behind, sink));
     }
-    return LVSA_OK;
+    return is_first(d) ? LVSA_OK : await_all(d);
 }
 
 /* Tiles, and the pass that measures: of a frame that isn't the first, which takes most. */
@@ -253,13 +345,24 @@ static lvsa_status measure(decoding *d, lv_vae *vae, int64_t height, int64_t wid
     return decode_step(d, 1);
 }
 
+static void release(decoding *d)
+{
+    lv_exec_end(&d->e);
+    if (d->memory) d->vae->device->release(d->vae->device, d->memory);
+    lv_free(d->messages);
+    lv_free(d->values);
+    lv_free(d->host);
+    lv_free(d->tiles);
+    lv_rows_free(&d->rows);
+}
+
 lvsa_status lv_vae_measure(size_t *bytes, lv_vae *vae, int64_t height, int64_t width,
                            const lv_vae_tiling *tiling)
 {
     decoding d;
     lvsa_status s = measure(&d, vae, height, width, tiling);
     if (s == LVSA_OK) *bytes = lay_out(&d, NULL) + d.e.arena.peak;
-    lv_free(d.tiles);
+    release(&d);
     return s;
 }
 
@@ -268,11 +371,15 @@ static lvsa_status allocate(decoding *d, bool values)
     lv_device *device = d->vae->device;
     LV_TRY(device->allocate(device, &d->memory, lay_out(d, NULL)));
     lay_out(d, d->memory);
-    if (values) d->values = lv_zalloc_array((size_t)lv_tensor_row(d->picture), sizeof *d->values);
-    if (!device->fetch) d->host = lv_zalloc(lv_pixels_bytes(lv_tensor_count(d->picture)));
-    if ((values && !d->values) || (!device->fetch && !d->host))
+    const size_t messages = (size_t)((count_ranks(d) + 1) * (d->vae->temporal + 1));
+    const bool host = is_first(d) && !device->fetch;
+    if (values) d->values = lv_zalloc_array((size_t)frame_size(d), sizeof *d->values);
+    if (host) d->host = lv_zalloc(count_whole(d, d->vae->temporal));
+    if (d->rows) d->messages = lv_zalloc_array(messages, sizeof *d->messages);
+    if ((values && !d->values) || (host && !d->host) || (d->rows && !d->messages))
         return lv_fail(LVSA_ERR_MEMORY, "a frame of %lld x %lld pixels doesn't fit in memory",
-                       (long long)d->picture.shape[2], (long long)d->picture.shape[1]);
+                       (long long)(d->vae->spatial * d->width),
+                       (long long)(d->vae->spatial * d->height));
     LV_TRY(lv_exec_begin(&d->e));
     for (int64_t i = 0; i < d->count; i++) LV_TRY(lv_op_zero(&d->e, d->tiles[i].past));
     return LVSA_OK;
@@ -290,12 +397,8 @@ lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
     decoding d;
     lvsa_status s = measure(&d, vae, z.shape[2], z.shape[3], tiling);
     d.z = z;
-    if (s == LVSA_OK) s = allocate(&d, sink->values);
+    if (s == LVSA_OK) s = allocate(&d, sink->values && !d.rows);
     if (s == LVSA_OK) s = decode_all(&d, sink);
-    lv_exec_end(&d.e);
-    if (d.memory) vae->device->release(vae->device, d.memory);
-    lv_free(d.values);
-    lv_free(d.host);
-    lv_free(d.tiles);
+    release(&d);
     return s;
 }

@@ -11,6 +11,7 @@
 #ifndef LV_FLOW_VAE_VAE_H
 #define LV_FLOW_VAE_VAE_H
 
+#include "engine/parallel/rows.h"
 #include "engine/runtime/device.h"
 
 typedef struct lv_vae lv_vae;
@@ -27,16 +28,21 @@ typedef struct lv_frame {
 typedef struct lv_frame_sink {
     lvsa_status (*call)(void *user, const lv_frame *frame);
     void *user;
-    bool values; /* wants the numbers too */
+    bool values; /* wants the numbers too, of a picture that isn't shared */
 } lv_frame_sink;
 
 /* Pictures larger than a tile are decoded in overlapping squares of `size` latents, one every
  * `stride`, blended where they overlap. That changes the picture a little (diffusers'
  * enable_tiling() gives the same one) and needs less scratch, but every tile remembers its own
  * past: (size / stride)^2 of what the picture's is. Wan 2.1 at 480 x 832 in tiles of 32, one every
- * 24, takes 7.0 GB instead of 4.9. size 0: no tiles. */
+ * 24, takes 7.0 GB instead of 4.9. size 0: no tiles.
+ *
+ * Or its rows are dealt to ranks, all of which decode together. That is the picture of one, but for
+ * rounding: before every convolution a rank is sent the row beyond its own on either side, and the
+ * keys and values of the one attention are gathered. Rank 0's sink gets the frames. */
 typedef struct lv_vae_tiling {
     int64_t size, stride;
+    lv_comm *comm; /* NULL: no rows are dealt; otherwise size is 0 */
 } lv_vae_tiling;
 
 /* Called after a stage of a step, when a decoder is compared with another implementation: "conv_in"
@@ -58,7 +64,8 @@ lvsa_status lv_vae_measure(size_t *bytes, lv_vae *vae, int64_t height, int64_t w
 
 /* Decodes z f32 [C, T, Y, X], of the device, as the denoiser leaves it. `tiling` may be NULL.
  * Fails with LVSA_ERR_SHAPE (latents of another model), LVSA_ERR_ARGUMENT (tiles that don't cover
- * the picture), LVSA_ERR_MEMORY, LVSA_ERR_NUMBER (a NaN), or what the sink says. */
+ * the picture, more ranks than rows), LVSA_ERR_MEMORY, LVSA_ERR_NUMBER (a NaN), or what the sink
+ * says. */
 lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
                           const lv_frame_sink *sink);
 
@@ -67,17 +74,20 @@ lvsa_status lv_vae_decode(lv_vae *vae, lv_tensor z, const lv_vae_tiling *tiling,
 /* One latent frame through the decoder. */
 typedef struct lv_vae_step {
     int64_t t;        /* which; steps come in order                                               */
-    lv_tensor latent; /* [1, Y, X, C], scaled and shifted                                         */
+    lv_tensor latent; /* [1, Y, X, C], scaled and shifted; shared, with the rows beyond           */
     lv_tensor past;   /* [class->past()], activations; zeros before step 0, then this step's own  */
-    lv_tensor frames; /* out, f32: [t ? k : 1, r*Y, r*X, 3], not clamped                          */
+    lv_tensor frames; /* out, f32: [t ? k : 1, r*Y, r*X, 3], not clamped; shared, of r*Y rows that
+                         are this rank's own, and as many beyond as the latent has                */
+    const lv_rows *rows; /* NULL: the picture isn't shared                                        */
 } lv_vae_step;
 
 typedef struct lv_vae_class {
     const char *name; /* "_class_name" in config.json */
     lvsa_status (*open)(lv_vae **out, lv_device *device, const char *directory);
     void (*close)(lv_vae *vae);
-    /* Numbers to remember between the steps of a picture of Y x X latents. */
-    int64_t (*past)(const lv_vae *vae, int64_t height, int64_t width);
+    /* Numbers to remember between the steps of a picture of Y x X latents and, where it is shared,
+     * `beyond` rows of others. */
+    int64_t (*past)(const lv_vae *vae, int64_t height, int64_t width, int64_t beyond);
     lvsa_status (*step)(lv_vae *vae, lv_exec *e, const lv_vae_step *step);
 } lv_vae_class;
 

@@ -32,7 +32,6 @@ enum { PAST = 2 /* frames that a causal conv remembers */, RINGS = 4 * LV_VAE_LE
 typedef struct ring {
     int64_t width, scale; /* channels; the picture's height and width in latents' */
     int64_t convs;        /* n                                                    */
-    int64_t start;        /* where it lies, in numbers a latent point             */
 } ring;
 
 typedef struct conv {
@@ -66,7 +65,6 @@ typedef struct wan {
     lv_vae base;
     int64_t width;      /* of the mid block                                 */
     int64_t res_blocks; /* of a level                                       */
-    int64_t past;       /* numbers to remember, a latent point              */
     ring ring[RINGS];
     int rings;
     int levels;
@@ -159,15 +157,6 @@ static void remember(wan *m, conv *c, int64_t width, int64_t scale, bool alone)
     c->place = (int)m->ring[c->ring].convs++;
 }
 
-/* Once all are known. */
-static void place_rings(wan *m)
-{
-    for (ring *r = m->ring; r < m->ring + m->rings; r++) {
-        r->start = m->past;
-        m->past += (PAST * r->convs + 1) * r->width * r->scale * r->scale;
-    }
-}
-
 static lvsa_status load_res(wan *m, res *r, const char *prefix, int64_t in, int64_t out,
                             int64_t scale)
 {
@@ -209,7 +198,6 @@ static lvsa_status load(wan *m)
         if (m->level[i].grows) scale *= 2;
     }
     remember(m, &m->conv_out, last->out, scale, false);
-    place_rings(m);
     LV_TRY(load_group(m, m, SPECS(out_specs), "", last->out, 3));
     m->base.unknown = lv_weights_count_unknown(&m->base.unknown_name, m->weights, unused);
     return LVSA_OK;
@@ -295,8 +283,8 @@ typedef struct pass {
     const wan *m;
     lv_exec *e;
     const lv_vae_step *step;
-    int64_t points; /* Y * X of the latents               */
-    int64_t first;  /* number of the step's first frame   */
+    int64_t height, width; /* Y, X of the latents that are this rank's own */
+    int64_t first;         /* number of the step's first frame             */
 } pass;
 
 /* All frames of a pass are [1, y, x, c]; they are counted from 0 at each level, over all steps. */
@@ -314,16 +302,35 @@ static lvsa_status probe(const pass *p, const char *stage, int index, lv_tensor 
                                                  : LVSA_OK;
 }
 
+static int64_t count_slots(const ring *r) { return PAST * r->convs + 1; }
+
+/* Numbers of one of them, of Y x X latents and `beyond` rows of others. */
+static int64_t count_numbers(const ring *r, int64_t height, int64_t width, int64_t beyond)
+{
+    return r->width * (r->scale * height + beyond) * r->scale * width;
+}
+
+/* Of the first `rings` rings, which lie one behind the other. */
+static int64_t count_past(const wan *m, int rings, int64_t height, int64_t width, int64_t beyond)
+{
+    int64_t numbers = 0;
+    for (const ring *r = m->ring; r < m->ring + rings; r++)
+        numbers += count_slots(r) * count_numbers(r, height, width, beyond);
+    return numbers;
+}
+
 /* The input of a causal conv for frame `number` of its level, `back` frames ago: [1, y, x, c],
  * where it is remembered. */
 static lv_tensor input(const pass *p, const conv *c, int64_t number, int64_t back)
 {
     const ring *r = &p->m->ring[c->ring];
-    const int64_t slots = PAST * r->convs + 1, height = p->step->latent.shape[1] * r->scale,
-                  width = p->step->latent.shape[2] * r->scale;
+    const int64_t slots = count_slots(r), beyond = lv_rows_beyond(p->step->rows);
     const int64_t slot = ((number - back) * r->convs + c->place + slots) % slots;
-    const int64_t at = (r->start + slot * r->width * r->scale * r->scale) * p->points;
-    lv_tensor t = lv_tensor_view(NULL, p->e->dtype, 4, LV_SHAPE(1, height, width, r->width));
+    const int64_t at = count_past(p->m, c->ring, p->height, p->width, beyond) +
+                       slot * count_numbers(r, p->height, p->width, beyond);
+    lv_tensor t =
+        lv_tensor_view(NULL, p->e->dtype, 4,
+                       LV_SHAPE(1, p->height * r->scale + beyond, p->width * r->scale, r->width));
     if (!p->e->arena.measuring)
         t.data = (char *)p->step->past.data + (size_t)at * lv_dtype_bytes(t.dtype);
     return t;
@@ -340,7 +347,9 @@ static lvsa_status causal(const pass *p, lv_tensor out, const conv *c, int64_t n
 static lvsa_status norm_conv(const pass *p, lv_tensor out, lv_tensor x, const lv_param *norm,
                              const conv *c, int64_t number, bool add)
 {
-    LV_TRY(lv_op_channel_norm(p->e, input(p, c, number, 0), x, norm->t, LV_SILU));
+    const lv_tensor in = input(p, c, number, 0);
+    LV_TRY(lv_op_channel_norm(p->e, in, x, norm->t, LV_SILU));
+    LV_TRY(lv_rows_look(p->step->rows, p->e, in));
     return causal(p, out, c, number, add);
 }
 
@@ -358,13 +367,24 @@ static lvsa_status run_res(const pass *p, lv_tensor y, lv_tensor x, const res *r
     return LVSA_OK;
 }
 
+/* Keys or values of the whole frame from those of this rank's rows. */
+static lvsa_status gather_points(lv_tensor *t, const pass *p)
+{
+    const lv_rows *rows = p->step->rows;
+    const lv_tensor own = *t;
+    if (!rows) return LVSA_OK;
+    LV_TRY(lv_take(t, p->e, p->e->dtype, 2, LV_SHAPE(rows->all * p->width, own.shape[1])));
+    return lv_rows_gather(rows, p->e, *t, own);
+}
+
 /* x += project(attention(q n, k n, v n)), n = norm(x): one head as wide as x, over the points of
  * the frame. */
 static lvsa_status run_attention(const pass *p, lv_tensor x)
 {
     const attention *a = &p->m->attention;
-    const int64_t width = x.shape[3], points = x.shape[1] * x.shape[2];
-    const lv_tensor rows = lv_tensor_matrix(x, points, width), none = {0};
+    const int64_t width = x.shape[3], points = p->height * p->width;
+    const lv_tensor rows = lv_tensor_matrix(lv_rows_own(p->step->rows, x), points, width);
+    const lv_tensor none = {0};
     const size_t mark = lv_arena_mark(&p->e->arena);
     lv_tensor n, part[3];
     LV_TRY(lv_take(&n, p->e, p->e->dtype, 2, LV_SHAPE(points, width)));
@@ -375,6 +395,8 @@ static lvsa_status run_attention(const pass *p, lv_tensor x)
         LV_TRY(lv_op_linear(p->e, part[i], n, lv_tensor_rows(weight, i * width, width),
                             lv_tensor_rows(a->qkv_bias.t, i * width, width), LV_LINEAR));
     }
+    LV_TRY(gather_points(&part[1], p));
+    LV_TRY(gather_points(&part[2], p));
     LV_TRY(lv_op_attention_picture(p->e, n, part[0], part[1], part[2]));
     LV_TRY(lv_op_linear_add(p->e, rows, n, lv_tensor_matrix(a->project.t, width, width),
                             a->project_bias.t, none));
@@ -394,12 +416,15 @@ static lvsa_status run_level(const pass *p, int index, lv_tensor x, int64_t numb
 static lvsa_status run_resample(const pass *p, int index, lv_tensor x, int64_t number)
 {
     const level *l = &p->m->level[index];
-    const int64_t height = 2 * x.shape[1], width = 2 * x.shape[2];
+    const lv_rows *rows = p->step->rows;
+    const lv_tensor small = lv_rows_own(rows, x);
+    const int64_t height = 2 * small.shape[1] + lv_rows_beyond(rows), width = 2 * x.shape[2];
     lv_tensor y, large;
     LV_TRY(lv_take(&y, p->e, p->e->dtype, 4, LV_SHAPE(1, height, width, l->out / 2)));
     const size_t mark = lv_arena_mark(&p->e->arena);
     LV_TRY(lv_take(&large, p->e, p->e->dtype, 4, LV_SHAPE(1, height, width, l->out)));
-    LV_TRY(lv_op_upsample(p->e, large, x));
+    LV_TRY(lv_op_upsample(p->e, lv_rows_own(rows, large), small));
+    LV_TRY(lv_rows_look(rows, p->e, large));
     LV_TRY(lv_op_conv(p->e, y, &large, l->resample.weight.t, l->resample.bias.t, false));
     lv_arena_release(&p->e->arena, mark);
     LV_TRY(probe(p, "up", index, y));
@@ -447,11 +472,12 @@ static lvsa_status run_level(const pass *p, int index, lv_tensor x, int64_t numb
 static lvsa_status wan_step(lv_vae *vae, lv_exec *e, const lv_vae_step *step)
 {
     const wan *m = (const wan *)vae;
-    const int64_t height = step->latent.shape[1], width = step->latent.shape[2], t = step->t;
+    const int64_t t = step->t;
     const pass p = {.m = m,
                     .e = e,
                     .step = step,
-                    .points = height * width,
+                    .height = step->latent.shape[1] - lv_rows_beyond(step->rows),
+                    .width = step->latent.shape[2],
                     .first = t ? 1 + vae->temporal * (t - 1) : 0};
     const lv_tensor in = input(&p, &m->conv_in, t, 0);
     lv_tensor x;
@@ -467,9 +493,10 @@ static lvsa_status wan_step(lv_vae *vae, lv_exec *e, const lv_vae_step *step)
     return run_level(&p, 0, x, t);
 }
 
-static int64_t wan_past(const lv_vae *vae, int64_t height, int64_t width)
+static int64_t wan_past(const lv_vae *vae, int64_t height, int64_t width, int64_t beyond)
 {
-    return ((const wan *)vae)->past * height * width;
+    const wan *m = (const wan *)vae;
+    return count_past(m, m->rings, height, width, beyond);
 }
 
 const lv_vae_class lv_vae_wan_class = {

@@ -133,14 +133,14 @@ __global__ static void __launch_bounds__(kThreads)
 const char *lv_cuda_attention_picture(lv_cuda *gpu, lv_tensor out, lv_tensor q, lv_tensor k,
                                       lv_tensor v, void *scratch, int capability)
 {
-    const int64_t points = q.shape[0], channels = q.shape[1];
+    const int64_t queries = q.shape[0], points = k.shape[0], channels = k.shape[1];
     const picture_scratch s = lay_out(static_cast<char *>(scratch), points, channels);
     const float scale = 1.0f / sqrtf(float(channels));
     transpose<<<lv_cuda_blocks(gpu, s.padded * channels, kThreads), kThreads, 0, gpu->stream>>>(
         s.v, static_cast<const __nv_bfloat16 *>(v.data), points, s.padded, channels);
     LV_CUDA_TRY(lv_cuda_launched());
-    for (int64_t first = 0; first < points; first += s.rows) {
-        const int64_t rows = points - first < s.rows ? points - first : s.rows;
+    for (int64_t first = 0; first < queries; first += s.rows) {
+        const int64_t rows = queries - first < s.rows ? queries - first : s.rows;
         const auto part = [&](lv_tensor t) {
             return static_cast<__nv_bfloat16 *>(t.data) + first * channels;
         };
