@@ -1,0 +1,149 @@
+"""A transformer's passes on 1 to N GPUs of one host: measured, beside what a model of bytes and balance predicts.
+
+usage: python bench/scaling.py LVSA MODEL... [--frames 321 961] [--ranks 1 2 4 8] [--repeat 2] [--gbps 300]
+                               [--device cuda] [--size 480x832] [--svg FILE] [--budget SECONDS]
+LVSA is the program, MODEL directories that `lvsa synth` has made (`--parts transformer` is enough). Starts ranks
+itself, as torchrun would, each way of sharing in turn; prints a table in Markdown and, with --svg, draws speed-ups.
+
+The prediction, from what one GPU takes (T, of which A in attention), L layers, N ranks:
+    halo      T * (frames of the busiest / all) + L * bytes / rate
+    Ulysses   (T - A) * (frames of the busiest / all) + A / N + L * bytes / rate
+    CFG       of two passes: one pass; of N > 2 ranks: that of N / 2 ranks
+bytes: what the busiest rank receives in a layer (`lvsa plan --ranks N`); rate: --gbps, of one GPU in one direction.
+"""
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+WAYS = {"halo": ["--sequence-parallel", "halo"], "Ulysses": ["--sequence-parallel", "ulysses"],
+        "CFG": ["--guidance", "--cfg-parallel", "--sequence-parallel", "halo"]}
+
+
+def parse():
+    p = argparse.ArgumentParser(usage=__doc__, add_help=False)
+    p.add_argument("lvsa")
+    p.add_argument("models", nargs="+")
+    p.add_argument("--frames", type=int, nargs="+", default=[321, 961])
+    p.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8])
+    p.add_argument("--repeat", type=int, default=2)
+    p.add_argument("--gbps", type=float, default=300.0)
+    p.add_argument("--device", default="cuda")
+    p.add_argument("--size", default="480x832")
+    p.add_argument("--svg")
+    p.add_argument("--budget", type=float, default=600.0)
+    return p.parse_args()
+
+
+class Bench:
+    def __init__(self, options):
+        self.o = options
+        self.port = 20000 + os.getpid() % 10000
+        self.end = time.monotonic() + options.budget
+
+    def run(self, model, frames, ranks, extra):
+        """JSON of rank 0, or None where it failed or there was no time."""
+        height, width = self.o.size.split("x")
+        command = [self.o.lvsa, "bench", "dit", model, "--device", self.o.device, "--json", "--num-frames", str(frames),
+                   "--height", height, "--width", width, "--repeat", str(self.o.repeat), *extra]
+        self.port += 3
+        processes = []
+        for rank in range(ranks):
+            e = dict(os.environ, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1",
+                     MASTER_PORT=str(self.port))
+            e.setdefault("OMP_NUM_THREADS", "8")
+            processes.append(subprocess.Popen(command, env=e, text=True,
+                                              stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL))
+        try:
+            out, _ = processes[0].communicate(timeout=max(1.0, self.end - time.monotonic()))
+            codes = [p.wait(timeout=10) for p in processes]
+        except subprocess.TimeoutExpired:
+            for p in processes:
+                p.send_signal(signal.SIGKILL)
+            return None
+        return json.loads(out) if not any(codes) else None
+
+    def plan(self, family, frames, ranks):
+        height, width = self.o.size.split("x")
+        out = subprocess.run([self.o.lvsa, "plan", "--family", family, "--num-frames", str(frames), "--height", height,
+                              "--width", width, "--ranks", str(ranks), "--json"], text=True, capture_output=True)
+        return json.loads(out.stdout)
+
+    def predict(self, way, one, frames, ranks):
+        plan = self.plan(one["family"], frames, ranks)
+        of, rate = plan["ranks"], self.o.gbps * 1e9
+        layers = one["operations"]["attention"]["calls"] // 2  # to the video, and to the text
+        share = max(r["frames"] for r in of) / one["latent_frames"]
+        attention = one["operations"]["attention"]["ms"] / 1e3
+        if way == "halo":
+            return one["median_s"] * share + layers * max(r["halo_received"] for r in of) / rate
+        if of[0]["ulysses_received"] is None:
+            return None
+        return ((one["median_s"] - attention) * share + attention / ranks +
+                layers * max(max(r["ulysses_received"], r["ulysses_sent"]) for r in of) / rate)
+
+
+def draw(path, points):
+    """points: {label: [(ranks, measured speed-up, predicted)]}"""
+    most = max([n for p in points.values() for n, _, _ in p] + [2])
+    size, edge = 420, 50
+    at = lambda n, s: (edge + (size - 2 * edge) * n / most, size - edge - (size - 2 * edge) * s / most)
+    colours = ["#0b6", "#06c", "#c60", "#a0a", "#666", "#c03"]
+    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{size + 260}" height="{size}" font-family="sans-serif" '
+           'font-size="12">', f'<rect width="{size + 260}" height="{size}" fill="white"/>']
+    x0, y0 = at(0, 0)
+    x1, y1 = at(most, most)
+    svg.append(f'<path d="M{x0},{y1}V{y0}H{x1}M{x0},{y0}L{x1},{y1}" stroke="#999" fill="none"/>')
+    svg += [f'<text x="{at(n, 0)[0]}" y="{y0 + 16}" text-anchor="middle">{n}</text>' for n in (1, 2, 4, 8) if n <= most]
+    svg.append(f'<text x="{(x0 + x1) / 2}" y="{y0 + 34}" text-anchor="middle">GPUs; lines: predicted, points: measured'
+               '</text>')
+    for i, (label, p) in enumerate(points.items()):
+        c = colours[i % len(colours)]
+        line = [(1, 1.0)] + [(n, s) for n, _, s in p if s]
+        svg.append('<polyline fill="none" stroke="%s" points="%s"/>' %
+                   (c, " ".join("%.1f,%.1f" % at(n, s) for n, s in line)))
+        svg += ['<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>' % (*at(n, s), c) for n, s, _ in p]
+        svg.append(f'<text x="{size}" y="{edge + 18 * i}" fill="{c}">{label}</text>')
+    with open(path, "w") as f:
+        f.write("\n".join(svg + ["</svg>\n"]))
+
+
+def main():
+    o = parse()
+    bench, points = Bench(o), {}
+    print("| model, frames | GPUs | shared by | s | speed-up | efficiency | waiting | predicted s |\n|---|---|---|---|---|---|"
+          "---|---|", flush=True)
+    for model in o.models:
+        for frames in o.frames:
+            one = bench.run(model, frames, 1, [])
+            if not one:
+                print(f"| {model}, {frames} | 1 | | failed, or out of time |||||", flush=True)
+                continue
+            name = f"{one['family']}, {frames}"
+            print(f"| {name} | 1 | | {one['median_s']:.4f} | 1 | | | |", flush=True)
+            for way, extra in WAYS.items():
+                for n in [n for n in o.ranks if n > 1]:
+                    half = max(n // 2, 1) if way == "CFG" else n
+                    guess = (bench.predict("halo" if way == "CFG" else way, one, frames, half) if half > 1
+                             else one["median_s"])
+                    if guess is None:
+                        continue  # heads that can't be dealt
+                    r = bench.run(model, frames, n, extra)
+                    if not r:
+                        print(f"| {name} | {n} | {way} | failed, or out of time |||||", flush=True)
+                        continue
+                    base = one["median_s"] * (2 if way == "CFG" else 1)
+                    speed = base / r["median_s"]
+                    waited = r["operations"].get("exchange", {"ms": 0.0})["ms"] / 1e3 / r["timed_s"]
+                    print(f"| {name} | {n} | {way} | {r['median_s']:.4f} | {speed:.3f} | {100 * speed / n:.1f} % | "
+                          f"{100 * waited:.1f} % | {guess:.4f} |", flush=True)
+                    points.setdefault(f"{name}, {way}", []).append((n, speed, base / guess))
+    if o.svg and points:
+        draw(o.svg, points)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
