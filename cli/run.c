@@ -405,14 +405,14 @@ exit_code run_make(const run_task *task)
     unsetenv("LVSA_BACKEND");
     exit_code code = prepare(&r);
     if (code == CODE_DONE && !together_is_first())
-        code = complain_status(lvsa_generate(r.pipeline, &r.job));
+        code = together_complain(lvsa_generate(r.pipeline, &r.job));
     else if (code == CODE_DONE && !s->file.dry_run.value) {
         interrupt_catch();
         code = write_record(&r);
         if (code == CODE_DONE) code = open_pictures(&r);
         if (code == CODE_DONE) code = open_video(&r);
         if (code == CODE_DONE && !task->decode) code = open_keep(&r);
-        if (code == CODE_DONE && !task->decode) code = together_go();
+        if (code == CODE_DONE && (!task->decode || s->sharing.vae.value)) code = together_go();
         if (code == CODE_DONE) code = generate(&r);
     }
     lvsa_video_abort(&r.video);

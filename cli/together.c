@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 
 static lvsa_ranks *ranks;
 static bool gone; /* the first one has said what the others are to do */
@@ -36,6 +37,15 @@ exit_code together_go(void)
 {
     int run = 1;
     return ranks ? tell(&run) : CODE_DONE;
+}
+
+exit_code together_complain(lvsa_status status)
+{
+    if (status != LVSA_OK && !together_is_first()) {
+        signal(SIGTERM, SIG_DFL); /* by which mpirun ends it */
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    }
+    return complain_status(status);
 }
 
 exit_code together_part(exit_code code)

@@ -17,6 +17,10 @@ lvsa_ranks *together_get_ranks(void); /* NULL: this command is one process's */
 /* Of the first one: the others begin, with the same command. */
 exit_code together_go(void);
 
+/* Says what the work failed with. What all fail with the first one says, and then ends all: the
+ * others give it a second for that. */
+exit_code together_complain(lvsa_status status);
+
 /* After the command. Where it failed, all end, with its code. */
 exit_code together_part(exit_code code);
 

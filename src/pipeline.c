@@ -6,8 +6,8 @@
 static lvsa_status decode_only(lv_work *w)
 {
     LV_TRY(lv_work_check(w));
-    LV_TRY(lv_work_join(w));
     if (!lv_work_decodes(w)) return LVSA_OK;
+    if (w->p->vae_parallel) LV_TRY(lv_work_join(w));
     LV_TRY(lv_work_load_latents(w));
     return lv_work_decode(w); /* latents -> frames [F, H, W, 3] */
 }

@@ -181,6 +181,35 @@ static void test_device(void)
     lv_device_close(&device);
 }
 
+/* Ranks `first` .. `end` - 1 are a comm that does all of it, beside the others or without them. */
+static void test_group(int first, int end)
+{
+    lv_comm *const all = comm;
+    unsigned char bytes[5] = {0};
+    if (all->rank < first || all->rank >= end) return;
+    want(lv_comm_open_group(&comm, all, first, end - first), "a group");
+    if (comm->size != end - first || comm->rank != all->rank - first) stop("a group of others");
+    test_exchange(NULL);
+    test_collectives();
+    fill(bytes, sizeof bytes, comm->rank, first);
+    want(lv_comm_broadcast(comm, bytes, sizeof bytes, comm->size - 1), "a group's broadcast");
+    check(bytes, sizeof bytes, comm->size - 1, first, "a group's broadcast");
+    lv_comm_close(&comm);
+    comm = all;
+}
+
+static void test_groups(void)
+{
+    const int size = comm->size;
+    lv_comm *none;
+    test_group(0, size / 2);
+    test_group(size / 2, size);
+    test_group(0, size);
+    test_group(size - 1, size);
+    refuse(lv_comm_open_group(&none, comm, 0, size + 1), "are wanted");
+    refuse(lv_comm_open_group(&none, comm, comm->rank + 1, 1), "among them");
+}
+
 /* What all but the last rank do while that one ends in its own way. */
 static void wait_for_the_last(void)
 {
@@ -199,6 +228,7 @@ int main(int argc, char **argv)
         test_collectives();
         test_large();
         test_exchange(NULL); /* with the room that the others have left */
+        test_groups();
         if (argc > 2) test_device();
         if (comm->rank == 0) printf("%d ranks\n", comm->size);
         lv_comm_close(&comm);

@@ -231,7 +231,7 @@ static void check_refusals(const char *model)
     const mode by_heads = {"Ulysses", LVSA_SEQUENCE_ULYSSES, 0, 0};
     const mode in_groups = {"groups", LVSA_SEQUENCE_AUTO, 1, 0};
     if (size == 5) refuse(model, &job, by_heads, "12 heads and 5 ranks");
-    if (size == 5) refuse(model, &job, by_heads, "1, 2, 3, 4, 6 or 12 ranks are wanted");
+    if (size == 5) refuse(model, &job, by_heads, "to 1, 2, 3, 4, 6 or 12 ranks");
     snprintf(words, sizeof words, "with %d rank", size);
     if (size % 2 != 0) refuse(model, &job, in_groups, words);
     job.guidance = 1.0;

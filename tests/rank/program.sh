@@ -75,8 +75,38 @@ while ! cp "$folder/run/state.safetensors" "$folder/left" 2> /dev/null && kill -
     sleep 0.05
 done
 wait $! || fail "2 ranks, 60 steps: exit code $?"
+cp -r "$folder/left" "$folder/again"
 ranks 3 resume "$folder/left" -o "$folder/left.y4m" --device cpu --threads 1 ||
     fail "resume: exit code $?"
 once "^$folder/left.y4m\$"
 once 'going on after step'
 same "$folder/long.y4m" "$folder/left.y4m"
+ranks 4 resume "$folder/again" -o "$folder/again.y4m" --device cpu --threads 1 --vae-parallel \
+    --sequence-parallel ulysses --cfg-parallel || fail "resume in another way: exit code $?"
+same "$folder/long.y4m" "$folder/again.y4m"
+
+# All decode latents; without the flag the first does, and the others end.
+"$program" "$@" --steps 3 -o "$folder/one.y4m" --force -q \
+    --output-latent "$folder/latents.safetensors" > "$out" 2>&1 || fail "latents"
+for flag in --vae-parallel --quiet; do
+    ranks 3 decode "$folder/latents.safetensors" -o "$folder/decoded.y4m" --force --device cpu \
+        --threads 1 $flag || fail "decode $flag: exit code $?"
+    once "^$folder/decoded.y4m\$"
+    cmp "$folder/one.y4m" "$folder/decoded.y4m" || fail "decode $flag: another video"
+done
+"$program" "$@" --steps 1 -o "$folder/alone.y4m" --force --vae-parallel > "$out" 2>&1 ||
+    fail "--vae-parallel alone"
+once 'vae-parallel: there is one process'
+
+# A model whose last weight is no number: all see it, one says it.
+cp -r "$model" "$folder/damaged"
+set -- "$@" -m "$folder/damaged" --steps 3 -o "$folder/none.y4m"
+for file in "$folder"/damaged/transformer/*.safetensors; do
+    printf '\377\377\377\377' |
+        dd of="$file" bs=1 seek=$(($(wc -c < "$file") - 4)) conv=notrunc 2> "$out" || fail "$file"
+done
+for how in auto "ulysses --cfg-parallel"; do
+    # shellcheck disable=SC2086 # two words
+    ends 2 "$@" --sequence-parallel $how
+    once 'step 1 of 3: .* its weights are damaged'
+done

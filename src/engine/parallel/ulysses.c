@@ -36,8 +36,8 @@ static lvsa_status check(const lv_comm *comm, int64_t frames, int64_t heads)
     if (heads % comm->size == 0) return LVSA_OK;
     list_divisors(words, sizeof words, heads);
     return lv_fail(LVSA_ERR_ARGUMENT,
-                   "Ulysses with %lld heads and %d ranks: heads are dealt whole and evenly, so %s "
-                   "ranks are wanted; halo takes any number",
+                   "Ulysses with %lld heads and %d ranks: heads are dealt whole and evenly, to %s "
+                   "ranks; halo takes any number",
                    (long long)heads, comm->size, words);
 }
 

@@ -20,7 +20,7 @@ lvsa_status lv_ulysses_create(lv_ulysses **out, lv_comm *comm, int64_t frames, i
                               int64_t heads);
 void lv_ulysses_free(lv_ulysses **ulysses);
 
-/* See lv_sequence_attend(). Takes 1 + 4 times as much scratch as one of q, k, v and out. */
+/* See lv_sequence_attend(). Takes five times the scratch of a rank's queries. */
 lvsa_status lv_ulysses_attend(lv_ulysses *ulysses, lv_exec *e, const lv_self_attention *a);
 
 #endif
