@@ -89,8 +89,10 @@ static const char *shape_name(int index)
 
 static const char *compare_name(int index)
 {
-    return index == 0 ? "nothing" : index == 1 ? "dense" : NULL;
+    static const char *const names[] = {"nothing", "dense", "all"};
+    return index < 3 ? names[index] : NULL;
 }
+enum { COMPARE_DENSE = 1, COMPARE_ALL = 2 };
 
 static const option bench_pattern_options[] = {PATTERN_OPTIONS("41", "256", "21"), {.name = NULL}};
 
@@ -129,7 +131,8 @@ static const option attention_measure_options[] = {
     {"seconds", 0, OPTION_NUMBER, offsetof(measure_settings, seconds), "S", .lo = 0, .hi = 86400,
      .fallback = "10", .help = "stop after S seconds, though after one run at least"},
     {"compare", 0, OPTION_CHOICE, offsetof(measure_settings, compare), "WITH",
-     .choice = compare_name, .fallback = "nothing", .help = "measure this as well"},
+     .choice = compare_name, .fallback = "nothing",
+     .help = "measure this as well: dense attention, or besides the other back ends"},
     JSON_OPTION,
     {.name = NULL}};
 /* clang-format on */
@@ -275,12 +278,15 @@ static lvsa_attention make_call(const tensors *t, const bench_settings *s)
 
 /* ---- bench attention: measuring -------------------------------------------------------------- */
 
-/* One call that was measured. */
+/* One call that was measured, or why it wasn't. */
 typedef struct measurement {
-    const char *kernel;
+    const char *name, *kernel;
+    char missing[512];
     double frame_pairs, flops;
     timing time, host; /* of the whole, and until the call returned */
 } measurement;
+
+enum { SPARSE, SDPA, FLASHINFER, DENSE, MEASUREMENTS };
 
 /* One run that isn't measured, then as many as are wanted or there is time for. */
 static exit_code time_runs(measurement *out, const lvsa_attention *call, const measure_settings *s,
@@ -317,9 +323,9 @@ static double flops_of(const bench_settings *s, double frame_pairs)
                          s->pattern.patches.value, a->heads.value, a->head_dim.value);
 }
 
-static exit_code measure(measurement *out, lvsa_attention *call, const bench_settings *s,
-                         const char *name)
+static exit_code measure(measurement *out, lvsa_attention *call, const bench_settings *s)
 {
+    const char *name = out->name;
     lvsa_tiles *tiles = NULL;
     out->flops = flops_of(s, out->frame_pairs);
     lvsa_status status = lvsa_attention_kernel(&out->kernel, call);
@@ -342,19 +348,22 @@ static exit_code measure(measurement *out, lvsa_attention *call, const bench_set
 /* Dense products of 16-bit numbers, H100 and H200 SXM, as their maker states it. */
 static const double SM90_PEAK = 989e12;
 
-static void print_measurement(const char *name, const measurement *m, int frames,
-                              lvsa_device device)
+static void print_measurement(const measurement *m, int frames, lvsa_device device)
 {
     const double rate = m->flops / m->time.median;
-    printf("%-8s %12.3f %12.3f ", name, 1e3 * m->time.median, 1e3 * m->time.best);
+    if (m->missing[0]) {
+        printf("%-10s %s\n", m->name, m->missing);
+        return;
+    }
+    printf("%-10s %12.3f %12.3f ", m->name, 1e3 * m->time.median, 1e3 * m->time.best);
     if (device == LVSA_DEVICE_CPU) printf("%12.2f", 1e-9 * rate);
     else printf("%12.1f %10.1f %%", 1e-12 * rate, 100.0 * rate / SM90_PEAK);
     printf(" %10.2f  %d\n", m->frame_pairs / frames, m->time.runs);
 }
 
-static void print_attention_table(const bench_settings *s, const measurement *sparse,
-                                  const measurement *dense, const char *gpu)
+static void print_attention_table(const bench_settings *s, const measurement *m, const char *gpu)
 {
+    const measurement *sparse = &m[SPARSE], *dense = &m[DENSE];
     const attention_settings *a = &s->attention;
     const int frames = s->pattern.latent_frames.value, patches = s->pattern.patches.value;
     const lvsa_device device = (lvsa_device)a->device.value;
@@ -364,14 +373,14 @@ static void print_attention_table(const bench_settings *s, const measurement *sp
     if (a->text.value) printf(", %d rows of text", a->text.value);
     printf("%s%s\n", *gpu ? "\n" : "", gpu);
     if (device == LVSA_DEVICE_CPU)
-        printf("%-8s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "GFLOP/s", "frames",
+        printf("%-10s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "GFLOP/s", "frames",
                "runs");
     else
-        printf("%-8s %12s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "TFLOP/s",
+        printf("%-10s %12s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "TFLOP/s",
                "of 989", "frames", "runs");
-    print_measurement("sparse", sparse, frames, device);
-    if (dense) {
-        print_measurement("dense", dense, frames, device);
+    for (int i = 0; i < MEASUREMENTS; i++)
+        if (m[i].name) print_measurement(&m[i], frames, device);
+    if (dense->name) {
         printf("%.2fx faster for %.2fx less work\n", dense->time.median / sparse->time.median,
                dense->flops / sparse->flops);
     }
@@ -382,6 +391,8 @@ static void print_attention_table(const bench_settings *s, const measurement *sp
 
 static json_t *measurement_object(const measurement *m)
 {
+    if (!m->name) return json_null();
+    if (m->missing[0]) return json_pack("{s:s}", "missing", m->missing);
     return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:i}", "kernel", m->kernel, "median_ms",
                      1e3 * m->time.median, "best_ms", 1e3 * m->time.best, "call_us",
                      1e6 * m->host.median, "gflops", 1e-9 * m->flops / m->time.median,
@@ -398,17 +409,17 @@ static exit_code print_object(json_t *object)
     return CODE_DONE;
 }
 
-static exit_code print_attention_json(const bench_settings *s, const measurement *sparse,
-                                      const measurement *dense)
+static exit_code print_attention_json(const bench_settings *s, const measurement *m)
 {
     const attention_settings *a = &s->attention;
     return print_object(json_pack(
-        "{s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:i,s:o,s:o}", "latent_frames",
+        "{s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:i,s:o,s:o,s:o*,s:o*}", "latent_frames",
         s->pattern.latent_frames.value, "patches_per_frame", s->pattern.patches.value, "heads",
         a->heads.value, "kv_heads", kv_heads_of(a), "head_dim", a->head_dim.value, "text",
         a->text.value, "dtype", dtypes[a->dtype.value].name, "device", device_name(a->device.value),
-        "threads", a->threads.value, "sparse", measurement_object(sparse), "dense",
-        dense ? measurement_object(dense) : json_null()));
+        "threads", a->threads.value, "sparse", measurement_object(&m[SPARSE]), "dense",
+        measurement_object(&m[DENSE]), "sdpa", m[SDPA].name ? measurement_object(&m[SDPA]) : NULL,
+        "flashinfer", m[FLASHINFER].name ? measurement_object(&m[FLASHINFER]) : NULL));
 }
 
 static exit_code bench_plan_of(lvsa_plan **plan, lvsa_plan_info *info, const pattern_settings *s)
@@ -450,19 +461,40 @@ static exit_code find_device(lvsa_device_info *info, lvsa_device device)
     return complain_status(lvsa_device_get_info(info, device));
 }
 
-static exit_code measure_both(const bench_settings *s, const lvsa_plan *plan, double frame_pairs,
-                              lvsa_attention *call, const char *gpu)
+/* Another back end's measurement: that it can't run is a line of the table too. */
+static exit_code measure_other(measurement *out, const char *name, lvsa_backend backend,
+                               lvsa_attention call, const bench_settings *s)
 {
-    const bool compare = s->measure.compare.value;
+    out->name = name;
+    call.backend = backend;
+    if (lvsa_attention_kernel(&out->kernel, &call) == LVSA_OK) return measure(out, &call, s);
+    snprintf(out->missing, sizeof out->missing, "%s", lvsa_last_error());
+    return CODE_DONE;
+}
+
+static exit_code measure_all(const bench_settings *s, const lvsa_plan *plan, double frame_pairs,
+                             lvsa_attention *call, const char *gpu)
+{
+    const int compare = s->measure.compare.value;
     const double frames = s->pattern.latent_frames.value;
-    measurement sparse = {.frame_pairs = frame_pairs}, dense = {.frame_pairs = frames * frames};
+    measurement m[MEASUREMENTS] = {{.name = NULL}};
+    for (int i = 0; i < MEASUREMENTS; i++) m[i].frame_pairs = frame_pairs;
+    m[DENSE].frame_pairs = frames * frames;
+    m[SPARSE].name = "sparse";
     call->source[0].runs = lvsa_plan_get_runs(plan);
-    exit_code code = measure(&sparse, call, s, "sparse");
+    exit_code code = measure(&m[SPARSE], call, s);
+    if (code == CODE_DONE && compare == COMPARE_ALL)
+        code = measure_other(&m[SDPA], "sdpa", LVSA_BACKEND_SDPA, *call, s);
+    if (code == CODE_DONE && compare == COMPARE_ALL)
+        code = measure_other(&m[FLASHINFER], "flashinfer", LVSA_BACKEND_FLASHINFER, *call, s);
     call->source[0].runs = NULL;
-    if (code == CODE_DONE && compare) code = measure(&dense, call, s, "dense");
+    if (code == CODE_DONE && compare) {
+        m[DENSE].name = "dense";
+        code = measure(&m[DENSE], call, s);
+    }
     if (code != CODE_DONE) return code;
-    if (s->measure.json.value) return print_attention_json(s, &sparse, compare ? &dense : NULL);
-    print_attention_table(s, &sparse, compare ? &dense : NULL, gpu);
+    if (s->measure.json.value) return print_attention_json(s, m);
+    print_attention_table(s, m, gpu);
     return CODE_DONE;
 }
 
@@ -480,7 +512,7 @@ static exit_code run_bench_attention(const void *settings)
     if (code == CODE_DONE) code = make_tensors(&t, &s);
     if (code == CODE_DONE) {
         lvsa_attention call = make_call(&t, &s);
-        code = measure_both(&s, plan, (double)info.attended_sum, &call, device.name);
+        code = measure_all(&s, plan, (double)info.attended_sum, &call, device.name);
     }
     free_tensors(&t);
     lvsa_plan_free(&plan);

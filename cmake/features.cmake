@@ -8,6 +8,12 @@ set_property(CACHE LVSA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(LVSA_CUDA_CODE
     "-gencode=arch=compute_80,code=[compute_80,sm_80];-gencode=arch=compute_89,code=sm_89;-gencode=arch=compute_90a,code=sm_90a"
     CACHE STRING "nvcc's -gencode options of kernels for every card, a list")
+set(LVSA_FLASHINFER_DIR "" CACHE PATH "FlashInfer's include folder: builds its back end's module")
+set(LVSA_CUTLASS_DIR "" CACHE PATH "CUTLASS's folder, for the FlashInfer module")
+set(LVSA_CCCL_DIR "" CACHE PATH "CCCL's folder, newer than CUDA 13.0's, for the FlashInfer module")
+set(LVSA_CUDNN_FRONTEND_DIR "" CACHE PATH
+    "cudnn-frontend's include folder: builds the module of back end sdpa on GPUs")
+set(LVSA_CUDNN_DIR "" CACHE PATH "cuDNN 9's include folder, where it isn't with CUDA's")
 option(LVSA_LIBAV "build the libav module, which writes .mp4 and .webm" ON)
 option(LVSA_MPI "build the MPI module, by which processes work on one video" ON)
 option(LVSA_PNG "write .png pictures through libpng" ON)
@@ -15,7 +21,7 @@ set(LVSA_SANITIZE "" CACHE STRING "sanitizers to build with, e.g. address,undefi
 
 function(report name text)
   string(LENGTH "${name}" length)
-  math(EXPR pad "10 - ${length}")
+  math(EXPR pad "12 - ${length}")
   string(REPEAT " " ${pad} spaces)
   message(STATUS "lvsa: ${name}${spaces}${text}")
 endfunction()
@@ -152,6 +158,38 @@ if(NOT LVSA_HAVE_CUDA)
                         "leave LVSA_CUDA at AUTO")
   endif()
   report(cuda "off: ${cuda_reason}")
+endif()
+
+# Other people's attention, each a module of its own; only where its folders are named.
+if(LVSA_HAVE_CUDA AND LVSA_FLASHINFER_DIR AND LVSA_CUTLASS_DIR AND LVSA_CCCL_DIR)
+  foreach(file ${LVSA_FLASHINFER_DIR}/flashinfer/attention/hopper/prefill_sm90.cuh
+               ${LVSA_CUTLASS_DIR}/include/cutlass/cutlass.h
+               ${LVSA_CCCL_DIR}/libcudacxx/include/cuda/cmath)
+    if(NOT EXISTS ${file})
+      message(FATAL_ERROR "lvsa: ${file} isn't there: LVSA_FLASHINFER_DIR is FlashInfer's include "
+                          "folder, LVSA_CUTLASS_DIR and LVSA_CCCL_DIR those projects' folders")
+    endif()
+  endforeach()
+  set(LVSA_HAVE_FLASHINFER ON)
+  report(flashinfer "in ${LVSA_FLASHINFER_DIR}")
+elseif(LVSA_FLASHINFER_DIR)
+  message(FATAL_ERROR "lvsa: LVSA_FLASHINFER_DIR wants LVSA_CUTLASS_DIR, LVSA_CCCL_DIR and CUDA as well")
+else()
+  report(flashinfer "off: back end flashinfer isn't built (LVSA_FLASHINFER_DIR)")
+endif()
+
+if(LVSA_HAVE_CUDA AND LVSA_CUDNN_FRONTEND_DIR)
+  find_path(CUDNN_INCLUDE_DIR cudnn_version.h
+            HINTS ${LVSA_CUDNN_DIR} ${CUDAToolkit_INCLUDE_DIRS} NO_CACHE)
+  if(NOT EXISTS ${LVSA_CUDNN_FRONTEND_DIR}/cudnn_frontend.h OR NOT CUDNN_INCLUDE_DIR)
+    message(FATAL_ERROR "lvsa: no cudnn_frontend.h in ${LVSA_CUDNN_FRONTEND_DIR}, or no "
+                        "cudnn_version.h: LVSA_CUDNN_FRONTEND_DIR is cudnn-frontend's include "
+                        "folder, LVSA_CUDNN_DIR cuDNN's")
+  endif()
+  set(LVSA_HAVE_CUDNN ON)
+  report(cudnn "in ${CUDNN_INCLUDE_DIR}")
+else()
+  report(cudnn "off: back end sdpa on GPUs isn't built (LVSA_CUDNN_FRONTEND_DIR)")
 endif()
 
 if(LVSA_MPI)

@@ -156,6 +156,20 @@ static void unattended_frames(void **state)
                .input = ATTN_NAN_FRAME, .rotation = 1, .lse = 1);
 }
 
+/* Frame by frame over gathered keys. */
+static void sdpa(void **state)
+{
+    (void)state;
+    for (lvsa_dtype dtype = LVSA_F32; dtype <= LVSA_BF16; dtype++)
+        CHECK_ATTN(.backend = LVSA_BACKEND_SDPA, .batch = 2, .frames = 9, .patches = 37, .heads = 4,
+                   .kv_heads = 2, .head_dim = 64, .dtype = dtype, .split = 1, .text = 21,
+                   .count = 492, .stride_pad = 3, .lse = 1);
+    for (attn_input input = ATTN_LARGE; input <= ATTN_NAN_FRAME; input++)
+        CHECK_ATTN(.backend = LVSA_BACKEND_SDPA, .frames = 12, .patches = 29, .heads = 2,
+                   .head_dim = 40, .window = -1, .interval = 4, .rotation = 1, .input = input);
+    CHECK_ATTN(.backend = LVSA_BACKEND_SDPA, .dense = 1, .frames = 5, .patches = 31, .lse = 1);
+}
+
 static void run_once(attn_problem *p, int threads)
 {
     p->call.threads = threads;
@@ -205,6 +219,7 @@ int main(void)
             cmocka_unit_test(dense_and_cross),
             cmocka_unit_test(hostile_inputs),
             cmocka_unit_test(unattended_frames),
+            cmocka_unit_test(sdpa),
             cmocka_unit_test(same_for_any_thread_count),
         };
         failed += cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -110,7 +110,7 @@ static void back_ends(void **state)
     CHECK_OK(lvsa_attention_kernel(&name, &c));
     assert_string_equal(name, "attn_ref");
     c.backend = LVSA_BACKEND_FLASHINFER,
-    refuse(c, LVSA_ERR_UNSUPPORTED, "flashinfer isn't in this build");
+    refuse(c, LVSA_ERR_UNSUPPORTED, "flashinfer computes on a GPU only");
     c.backend = (lvsa_backend)77, refuse(c, LVSA_ERR_ARGUMENT, "back end 77");
     c.backend = LVSA_BACKEND_AUTO, c.device = LVSA_DEVICE_CUDA,
     refuse(c, LVSA_ERR_UNSUPPORTED, "data type f32");

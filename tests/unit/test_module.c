@@ -109,6 +109,31 @@ static void other_kernels_are_named(void **state)
     assert_string_equal(name, "attn_f16_sm80");
 }
 
+/* Other people's kernels are in modules of their own, which aren't here. */
+static void other_back_ends_say_how_to_get_them(void **state)
+{
+    (void)state;
+    lvsa_attention c = good_call();
+    c.backend = LVSA_BACKEND_SDPA, refuse(c, LVSA_ERR_UNSUPPORTED, "LVSA_CUDNN_FRONTEND_DIR");
+    c.backend = LVSA_BACKEND_FLASHINFER, refuse(c, LVSA_ERR_UNSUPPORTED, "LVSA_FLASHINFER_DIR");
+    c.head_dim = 96, refuse(c, LVSA_ERR_UNSUPPORTED, "head size 96: back end flashinfer");
+    c.head_dim = 136, c.backend = LVSA_BACKEND_SDPA;
+    refuse(c, LVSA_ERR_UNSUPPORTED, "head size 136: back end sdpa");
+}
+
+static void kernels_can_be_asked_for(void **state)
+{
+    (void)state;
+    lvsa_attention c = good_call();
+    const char *name;
+    setenv("LVSA_CUDA_KERNELS", "sm80", 1);
+    CHECK_OK(lvsa_attention_kernel(&name, &c));
+    assert_string_equal(name, "attn_bf16_sm80");
+    setenv("LVSA_CUDA_KERNELS", "sm70", 1);
+    refuse(c, LVSA_ERR_ARGUMENT, "LVSA_CUDA_KERNELS=sm70");
+    unsetenv("LVSA_CUDA_KERNELS");
+}
+
 static void device_faults(void **state)
 {
     (void)state;
@@ -156,7 +181,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_good_module),          cmocka_unit_test(kernels_refuse),
         cmocka_unit_test(other_kernels_are_named), cmocka_unit_test(device_faults),
-        cmocka_unit_test(memory_of_both_devices),
+        cmocka_unit_test(memory_of_both_devices),  cmocka_unit_test(kernels_can_be_asked_for),
+        cmocka_unit_test(other_back_ends_say_how_to_get_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,17 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
 /* cuda/: the same for device cuda, once the call makes sense. Fails with LVSA_ERR_UNSUPPORTED. */
 lvsa_status lv_attn_choose_cuda(const lv_attn_kernel **out, const lvsa_attention *call);
 
+/* cuda/: whether Hopper's own kernels are for this GPU and wanted: not where the environment's
+ * LVSA_CUDA_KERNELS says sm80. */
+lvsa_status lv_attn_want_sm90(bool *out);
+
+/* cuda/: whether all tensors begin at whole 16 bytes and have strides of whole 16 bytes. */
+bool lv_attn_has_vectors(const lvsa_attention *call);
+
+/* flashinfer/ and sdpa/: the same for their back ends. */
+lvsa_status lv_attn_choose_flashinfer(const lv_attn_kernel **out, const lvsa_attention *call);
+lvsa_status lv_attn_choose_sdpa(const lv_attn_kernel **out, const lvsa_attention *call);
+
 /* Query rows that attend to the same keys: P where some source has runs, otherwise all of them. */
 int64_t lv_attn_frame_rows(const lvsa_attention *call);
 

@@ -192,9 +192,10 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
         return LVSA_OK;
     case LVSA_BACKEND_NATIVE:
         return cpu ? choose_native_cpu(out) : lv_attn_choose_cuda(out, call);
+    case LVSA_BACKEND_SDPA:
+        return lv_attn_choose_sdpa(out, call);
     default:
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "back end %s isn't in this build; use native",
-                       lvsa_backend_name(backend));
+        return lv_attn_choose_flashinfer(out, call);
     }
 }
 

@@ -1,6 +1,8 @@
 /* attn_cuda.c: which calls the CUDA kernels take, and how they get there. */
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "engine/attention/attention.h"
 #include "engine/attention/cuda/sm80/attn_sm80.h"
@@ -86,9 +88,8 @@ static bool tensor_fits(const void *tensor, lvsa_strides s, int64_t batch, int64
            stride_fits(s.token, rows) && stride_fits(s.head, heads);
 }
 
-static bool fits_sm90(const lvsa_attention *c)
+bool lv_attn_has_vectors(const lvsa_attention *c)
 {
-    if (c->head_dim != 64 && c->head_dim != 128) return false;
     if (!tensor_fits(c->q, c->q_strides, c->batch, c->queries, c->heads) ||
         !tensor_fits(c->out, c->out_strides, c->batch, c->queries, c->heads))
         return false;
@@ -101,16 +102,29 @@ static bool fits_sm90(const lvsa_attention *c)
     return true;
 }
 
-lvsa_status lv_attn_choose_cuda(const lv_attn_kernel **out, const lvsa_attention *call)
+lvsa_status lv_attn_want_sm90(bool *out)
 {
     const lv_cuda_table *cuda;
     int capability;
-    const bool bf16 = call->dtype == LVSA_BF16;
-    LV_TRY(check_sizes(call));
     LV_TRY(lv_cuda_get_table(&cuda));
     LV_TRY(lv_cuda_check(cuda->get_capability(&capability), "asking the GPU"));
+    *out = capability == 90; /* sm_90a code runs on nothing newer either */
+    const char *asked = getenv("LVSA_CUDA_KERNELS");
+    if (!asked || !*asked || strcmp(asked, "sm90") == 0) return LVSA_OK;
+    if (strcmp(asked, "sm80") != 0)
+        return lv_fail(LVSA_ERR_ARGUMENT, "LVSA_CUDA_KERNELS=%s: sm80 or sm90 is wanted", asked);
+    *out = false;
+    return LVSA_OK;
+}
+
+lvsa_status lv_attn_choose_cuda(const lv_attn_kernel **out, const lvsa_attention *call)
+{
+    const bool bf16 = call->dtype == LVSA_BF16;
+    bool sm90;
+    LV_TRY(check_sizes(call));
+    LV_TRY(lv_attn_want_sm90(&sm90));
     *out = bf16 ? &attn_bf16_sm80 : &attn_f16_sm80;
-    /* sm_90a code runs on nothing newer either. */
-    if (capability == 90 && fits_sm90(call)) *out = bf16 ? &attn_bf16_sm90 : &attn_f16_sm90;
+    if (sm90 && (call->head_dim == 64 || call->head_dim == 128) && lv_attn_has_vectors(call))
+        *out = bf16 ? &attn_bf16_sm90 : &attn_f16_sm90;
     return LVSA_OK;
 }
