@@ -46,7 +46,8 @@ lvsa_status lv_sequence_update(lv_sequence *s)
 
 lvsa_status lv_sequence_begin(lv_sequence *s, lv_exec *e, lv_tensor k, lv_tensor v)
 {
-    return s && s->halo ? lv_halo_begin(s->halo, e, k, v) : LVSA_OK;
+    if (!s) return LVSA_OK;
+    return s->halo ? lv_halo_begin(s->halo, e, k, v) : lv_ulysses_begin(s->ulysses, e, k, v);
 }
 
 lvsa_status lv_sequence_attend(lv_sequence *s, lv_exec *e, const lv_self_attention *a)

@@ -48,12 +48,14 @@ lvsa_status lv_ulysses_create(lv_ulysses **out, lv_comm *comm, int64_t frames, i
     LV_TRY(check(comm, frames, heads));
     lv_ulysses *u = lv_zalloc(sizeof *u);
     if (u) u->whole = lv_zalloc_array(2 * (size_t)comm->size, sizeof *u->whole);
-    if (!u || !u->whole) {
+    if (u) u->send = lv_zalloc_array(4 * (size_t)comm->size, sizeof *u->send);
+    if (!u || !u->whole || !u->send) {
         lv_ulysses_free(&u);
         return lv_fail(LVSA_ERR_MEMORY, "the tokens of %d ranks don't fit in memory", comm->size);
     }
     const int64_t first = lv_share_first(frames, comm->rank, comm->size);
     u->part = u->whole + comm->size;
+    u->receive = u->send + 2 * comm->size;
     u->comm = comm;
     u->all = frames, u->patches = patches;
     u->frames = lv_share_first(frames, comm->rank + 1, comm->size) - first;
@@ -64,6 +66,7 @@ lvsa_status lv_ulysses_create(lv_ulysses **out, lv_comm *comm, int64_t frames, i
 void lv_ulysses_free(lv_ulysses **ulysses)
 {
     if (!ulysses || !*ulysses) return;
+    lv_free((*ulysses)->send);  /* and what is received */
     lv_free((*ulysses)->whole); /* and the parts */
     lv_free(*ulysses);
     *ulysses = NULL;
@@ -99,40 +102,59 @@ static lvsa_status repack(const lv_ulysses *u, lv_exec *e, lv_tensor x, lv_tenso
     return LVSA_OK;
 }
 
-static lvsa_status to_heads(lv_ulysses *u, lv_exec *e, lv_tensor y, lv_tensor packed, lv_tensor x)
+/* Pieces of p to all ranks, and theirs into y. */
+static void list_messages(lv_ulysses *u, lv_message *send, lv_message *receive, lv_tensor y,
+                          lv_tensor p)
 {
-    LV_TRY(repack(u, e, x, packed, true));
-    if (e->arena.measuring) return LVSA_OK;
-    return lv_comm_all_to_all(u->comm, e->device, y.data, u->whole, packed.data, u->part);
+    char *from = p.data, *to = y.data;
+    for (int r = 0; r < u->comm->size; r++) {
+        send[r] = (lv_message){r, from, u->part[r]};
+        receive[r] = (lv_message){r, to, u->whole[r]};
+        from += u->part[r], to += u->whole[r];
+    }
 }
 
-static lvsa_status to_frames(lv_ulysses *u, lv_exec *e, lv_tensor x, lv_tensor packed, lv_tensor y)
+/* Both are on their way at once, so each has its packed memory. */
+lvsa_status lv_ulysses_begin(lv_ulysses *u, lv_exec *e, lv_tensor k, lv_tensor v)
 {
-    if (!e->arena.measuring)
-        LV_TRY(lv_comm_all_to_all(u->comm, e->device, packed.data, u->part, y.data, u->whole));
-    return repack(u, e, x, packed, false);
+    const int ranks = u->comm->size;
+    const int64_t rows = u->all * u->patches, own = u->frames * u->patches, w = k.shape[1] / ranks;
+    count_bytes(u, e, w);
+    LV_TRY(lv_take(&u->k, e, e->dtype, 2, LV_SHAPE(rows, w)));
+    LV_TRY(lv_take(&u->v, e, e->dtype, 2, LV_SHAPE(rows, w)));
+    for (int i = 0; i < 2; i++)
+        LV_TRY(lv_take(&u->packed[i], e, e->dtype, 3, LV_SHAPE(ranks, own, w)));
+    LV_TRY(repack(u, e, k, u->packed[0], true));
+    LV_TRY(repack(u, e, v, u->packed[1], true));
+    if (e->arena.measuring) return LVSA_OK;
+    list_messages(u, u->send, u->receive, u->k, u->packed[0]);
+    list_messages(u, u->send + ranks, u->receive + ranks, u->v, u->packed[1]);
+    return lv_comm_begin(u->comm, e->device, u->send, 2 * ranks, u->receive, 2 * ranks);
+}
+
+static lvsa_status send_all(const lv_ulysses *u, lv_exec *e, lv_tensor to, const size_t *received,
+                            lv_tensor from, const size_t *sent)
+{
+    if (e->arena.measuring) return LVSA_OK;
+    return lv_comm_all_to_all(u->comm, e->device, to.data, received, from.data, sent);
 }
 
 lvsa_status lv_ulysses_attend(lv_ulysses *u, lv_exec *e, const lv_self_attention *a)
 {
-    const int64_t ranks = u->comm->size, heads = a->heads / ranks, w = heads * a->head_dim;
-    const int64_t rows = u->all * u->patches;
+    const int64_t rows = u->k.shape[0], w = u->k.shape[1];
+    const lv_tensor packed = u->packed[0];
     const size_t mark = lv_arena_mark(&e->arena);
     lv_self_attention here = *a;
-    lv_tensor packed;
-    here.heads = heads;
-    count_bytes(u, e, w);
+    here.heads = a->heads / u->comm->size, here.k = u->k, here.v = u->v;
     LV_TRY(lv_take(&here.q, e, e->dtype, 2, LV_SHAPE(rows, w)));
-    LV_TRY(lv_take(&here.k, e, e->dtype, 2, LV_SHAPE(rows, w)));
-    LV_TRY(lv_take(&here.v, e, e->dtype, 2, LV_SHAPE(rows, w)));
     LV_TRY(lv_take(&here.out, e, e->dtype, 2, LV_SHAPE(rows, w)));
-    LV_TRY(lv_take(&packed, e, e->dtype, 3, LV_SHAPE(ranks, u->frames * u->patches, w)));
-    LV_TRY(to_heads(u, e, here.q, packed, a->q));
-    LV_TRY(to_heads(u, e, here.k, packed, a->k));
-    LV_TRY(to_heads(u, e, here.v, packed, a->v));
+    if (!e->arena.measuring) LV_TRY(lv_comm_wait(u->comm, e->device));
+    LV_TRY(repack(u, e, a->q, packed, true));
+    LV_TRY(send_all(u, e, here.q, u->whole, packed, u->part));
     lvsa_attention call = lv_self_attention_call(&here);
     LV_TRY(lv_op_attention(e, &call));
-    LV_TRY(to_frames(u, e, a->out, packed, here.out));
+    LV_TRY(send_all(u, e, packed, u->part, here.out, u->whole));
+    LV_TRY(repack(u, e, a->out, packed, false));
     lv_arena_release(&e->arena, mark);
     return LVSA_OK;
 }

@@ -12,6 +12,8 @@ typedef struct lv_ulysses {
     lv_comm *comm;
     int64_t all, frames, patches; /* T of the video, T of this rank, P                      */
     size_t *whole, *part;         /* [ranks] bytes: of r's tokens; of this rank's, each     */
+    lv_message *send, *receive;   /* [2 * ranks] of keys and values                         */
+    lv_tensor k, v, packed[2];    /* from begin() to attend()                               */
 } lv_ulysses;
 
 /* Frames are dealt as lvsa_shard deals them. Comm is borrowed. Fails with LVSA_ERR_ARGUMENT (more
@@ -20,7 +22,9 @@ lvsa_status lv_ulysses_create(lv_ulysses **out, lv_comm *comm, int64_t frames, i
                               int64_t heads);
 void lv_ulysses_free(lv_ulysses **ulysses);
 
-/* See lv_sequence_attend(). Takes five times the scratch of a rank's queries. */
+/* See lv_sequence_begin() and lv_sequence_attend(). Both together take six times the scratch of a
+ * rank's queries. */
+lvsa_status lv_ulysses_begin(lv_ulysses *ulysses, lv_exec *e, lv_tensor k, lv_tensor v);
 lvsa_status lv_ulysses_attend(lv_ulysses *ulysses, lv_exec *e, const lv_self_attention *a);
 
 #endif
