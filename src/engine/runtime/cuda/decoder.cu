@@ -365,6 +365,23 @@ const char *lv_cuda_take_frame(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t
            points, z.shape[1], t);
 }
 
+/* Without a ramp the copy engine's rectangles do: a kernel would divide four times a number. */
+static const char *copy_rectangle(lv_cuda *gpu, lv_tensor to, lv_tensor from, const lv_blend *b)
+{
+    const size_t point = size_t(to.shape[3]) * (to.dtype == LVSA_F32 ? 4 : 2);
+    const size_t to_line = size_t(to.shape[2]) * point, from_line = size_t(from.shape[2]) * point;
+    char *out = static_cast<char *>(to.data) + size_t(b->to_y) * to_line + size_t(b->to_x) * point;
+    const char *in = static_cast<const char *>(from.data) + size_t(b->from_y) * from_line +
+                     size_t(b->from_x) * point;
+    for (int64_t f = 0; f < to.shape[0]; f++) {
+        LV_CUDA_TRY(lv_cuda_text(cudaMemcpy2DAsync(out, to_line, in, from_line,
+                                                   size_t(b->width) * point, size_t(b->height),
+                                                   cudaMemcpyDeviceToDevice, gpu->stream)));
+        out += size_t(to.shape[1]) * to_line, in += size_t(from.shape[1]) * from_line;
+    }
+    return nullptr;
+}
+
 /* The pictures' widths in numbers, and how many numbers of a line are blended. */
 __global__ static void blend(lv_numbers to, lv_numbers from, lv_blend b, int64_t channels,
                              int64_t to_height, int64_t to_width, int64_t from_height,
@@ -379,10 +396,6 @@ __global__ static void blend(lv_numbers to, lv_numbers from, lv_blend b, int64_t
             ((f * to_height + b.to_y + i) * to_width + b.to_x + j) * channels + c;
         const float value = from.load(
             ((f * from_height + b.from_y + i) * from_width + b.from_x + j) * channels + c);
-        if (b.ramp == LV_RAMP_NONE) {
-            to.store(at, value);
-            continue;
-        }
         const float s =
             b.ramp == LV_RAMP_Y ? float(i) / float(b.height) : float(j) / float(b.width);
         to.store(at, value * (1.f - s) + to.load(at) * s);
@@ -392,6 +405,7 @@ __global__ static void blend(lv_numbers to, lv_numbers from, lv_blend b, int64_t
 const char *lv_cuda_blend(lv_cuda *gpu, lv_tensor to, lv_tensor from, const lv_blend *b)
 {
     const int64_t count = to.shape[0] * b->height * b->width * to.shape[3];
+    if (b->ramp == LV_RAMP_NONE) return copy_rectangle(gpu, to, from, b);
     LAUNCH(blend, gpu, count, lv_numbers(to), lv_numbers(from), *b, to.shape[3], to.shape[1],
            to.shape[2], from.shape[1], from.shape[2], count);
 }
