@@ -38,9 +38,9 @@ static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
     const int64_t weights = (int64_t)(w->p->device->overhead + w->p->device->counted);
     const int64_t latents = (int64_t)(w->count * sizeof(float));
     const int64_t preview = cpu && w->job->on_preview ? 3 * (int64_t)w->count / w->shape[0] : 0;
-    out->denoise =
-        weights + copies * latents + preview + most((int64_t)fitting, (int64_t)w->exec.arena.peak);
-    out->decode = weights + (copies + 1) * latents + preview + (int64_t)decoder;
+    const int64_t kept = weights + copies * latents + preview + (cpu ? lv_work_count_parts(w) : 0);
+    out->denoise = kept + most((int64_t)fitting, (int64_t)w->exec.arena.peak);
+    out->decode = kept + latents + (int64_t)decoder;
     return LVSA_OK;
 }
 

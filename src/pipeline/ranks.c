@@ -196,6 +196,13 @@ lvsa_status lv_work_make_parts(lv_work *w)
     return LVSA_OK;
 }
 
+int64_t lv_work_count_parts(const lv_work *w)
+{
+    if (!w->group && !w->sequence) return 0;
+    const int64_t groups = w->p->ranks->size / find_group(w)->size;
+    return (int64_t)sizeof(float) * ((int64_t)w->own_count + groups * (int64_t)w->count);
+}
+
 const float *lv_work_get_own(lv_work *w)
 {
     if (!w->sequence) return w->latents;

@@ -228,8 +228,10 @@ lvsa_status lv_work_send_latents(lv_work *w);
 /* Nobody goes on before all have come here. */
 lvsa_status lv_work_wait_for_all(lv_work *w);
 
-/* Room for this rank's latents, before the loop. Needs the latents' shape. */
+/* Room for this rank's latents, before the loop, and how many bytes that is on the CPU. Need the
+ * latents' shape. */
 lvsa_status lv_work_make_parts(lv_work *w);
+int64_t lv_work_count_parts(const lv_work *w);
 
 /* The latents of this rank's frames, `own`. Borrowed until the next call of a function here. */
 const float *lv_work_get_own(lv_work *w);
