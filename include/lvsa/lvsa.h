@@ -87,12 +87,17 @@ LVSA_API lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *direc
  * callbacks of rank 0 alone are called, and its prompts and noise are everyone's. The video is that
  * of one process, but for rounding. A rank whose call fails or is cancelled calls
  * lvsa_ranks_abort(), or the others would wait for it.
- *     mpirun -n 4 program        by MPI, whose module is loaded for it; on the CPU */
+ *     mpirun -n 4 program                                      on CPUs or GPUs: by MPI, whose module
+ *                                                              is loaded for it
+ *     torchrun --no-python --nproc_per_node=4 program, srun    on GPUs: by NCCL, which is loaded
+ * On GPUs each takes the one of its place among the processes of its host, and they send each other
+ * memory through NCCL. Ranks of torchrun and srun meet at a port of rank 0's host, MASTER_PORT + 1
+ * or one made of the job's number, unless LVSA_COMM_PORT says another. */
 typedef struct lvsa_ranks lvsa_ranks;
 
 /* Without a launcher this process is the only one. Once in a process. Fails with
- * LVSA_ERR_UNSUPPORTED (no module, or not the launcher's MPI), LVSA_ERR_ARGUMENT, LVSA_ERR_DEVICE
- * or LVSA_ERR_MEMORY; *out is then NULL. */
+ * LVSA_ERR_UNSUPPORTED (no module, or not the launcher's MPI; no NCCL, or no GPU),
+ * LVSA_ERR_ARGUMENT, LVSA_ERR_DEVICE or LVSA_ERR_MEMORY; *out is then NULL. */
 LVSA_API lvsa_status lvsa_ranks_open(lvsa_ranks **out);
 /* When all pipelines are closed; waits for the other ranks. Takes NULL and a pointer to NULL. */
 LVSA_API void lvsa_ranks_close(lvsa_ranks **ranks);
@@ -100,7 +105,8 @@ LVSA_API int lvsa_ranks_get_rank(const lvsa_ranks *ranks);
 LVSA_API int lvsa_ranks_get_size(const lvsa_ranks *ranks);
 /* data of rank 0 to all; all call it. Fails with LVSA_ERR_DEVICE. */
 LVSA_API lvsa_status lvsa_ranks_broadcast(lvsa_ranks *ranks, void *data, size_t bytes);
-/* Ends all of them at once, with this exit code; returns where there is only one. */
+/* Ends all of them at once, with this exit code. Returns where there is only one, and without MPI,
+ * where the others end as soon as they see that this process has, which it then should. */
 LVSA_API void lvsa_ranks_abort(lvsa_ranks *ranks, int code);
 
 /* A checkpoint and the device it runs on. One pipeline, one thread at a time; two may run at
