@@ -3,7 +3,7 @@ reference implementation of LVSA by its SDPA path, over the weights of `lvsa syn
 
 usage: python bench/torch_wan.py MODEL [--lvsa DIR] [--frames N ...] [--decode N ...]
 Every length: its kernels are chosen in a pass of one block, then up to three passes are timed, or as many
-as 6 s allow, and the best is told. DIR holds the Python package `lvsa` of the reference; without it only
+as 3 s allow, and the best is told. DIR holds the Python package `lvsa` of the reference; without it only
 dense passes are run. Needs torch and diffusers.
 """
 import argparse
@@ -37,7 +37,7 @@ def measure(label, call, prepare):
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         times = []
-        while len(times) < 3 and sum(times) < 6:
+        while len(times) < 3 and sum(times) < 3:
             times.append(seconds(call))
     except torch.OutOfMemoryError:
         print(f"{label:<28} out of memory", flush=True)
