@@ -7,6 +7,7 @@
 #include "base/module.h"
 #include "engine/attention/sdpa/module.h"
 #include "engine/attention/sdpa/sdpa.h"
+#include "engine/runtime/cuda/module.h"
 
 /* ---- the module ------------------------------------------------------------------------------ */
 
@@ -208,6 +209,7 @@ static const lv_attn_kernel sdpa_cudnn = {
 
 lvsa_status lv_attn_choose_cudnn(const lv_attn_kernel **out, const lvsa_attention *c)
 {
+    const lv_cuda_table *cuda;
     const lv_cudnn_table *t;
     if (c->dtype == LVSA_F32 || c->head_dim % 8 != 0 || c->head_dim > 128)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
@@ -218,6 +220,7 @@ lvsa_status lv_attn_choose_cudnn(const lv_attn_kernel **out, const lvsa_attentio
         return lv_fail(LVSA_ERR_UNSUPPORTED,
                        "back end sdpa: tensors and strides of whole 16 bytes are wanted on device "
                        "cuda; use native");
+    LV_TRY(lv_cuda_get_table(&cuda));
     LV_TRY(get_table(&t));
     *out = &sdpa_cudnn;
     return LVSA_OK;
