@@ -1,9 +1,10 @@
 #!/bin/sh
 # Ranks under mpirun: every call of the transport with 1 to 4 of them, and that all end within seconds
-# where one fails, is killed or leaves.
-# usage: comm.sh PROGRAM MPIRUN          exit code 77: there is no mpirun
+# where one fails, is killed or leaves. Their GPUs meet through a fake of NCCL.
+# usage: comm.sh PROGRAM MPIRUN FAKES          exit code 77: there is no mpirun
 program=$1
 mpirun=$2
+fakes=$3
 . tests/rank/ranks.sh
 
 "$program" all > "$out" 2>&1 || fail "without mpirun"
@@ -18,6 +19,13 @@ grep -q '^rank 3: latent 7 is no number' "$out" || fail "no sentence"
 ends 2 fail
 ends 4 die
 ends 2 leave
+
+# MPI carries the number by which NCCL's ranks meet.
+mkdir "$folder/modules"
+cp "$LVSA_MODULE_DIR"/liblvsa_mpi.so.* "$fakes"/liblvsa_cuda.so.* "$folder/modules"
+LVSA_MODULE_DIR=$folder/modules LD_LIBRARY_PATH=$fakes:$LD_LIBRARY_PATH FAKE_CUDA=device ranks 3 all device ||
+    fail "3 ranks with GPUs: exit code $?"
+grep -qx '3 ranks' "$out" || fail "3 ranks with GPUs: they aren't"
 
 # No module, a launcher of another MPI, a number that is none.
 LVSA_MODULE_DIR=/nowhere ranks 2 all && fail "without the module: it ran"
