@@ -43,10 +43,9 @@ def encode_clips(vae, tokenizer, rng, scenes, frames, device):
     `frames` frames each."""
     video = clips.render(scenes, frames, device, rng.randrange(1 << 30))
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        latents = vae.encode(video)[0].to(torch.bfloat16)
-    return latents, tokenizer(
-        [captions.write(s, rng.randrange(len(captions.TEMPLATES))) for s in scenes]
-    )
+        latents = vae.encode(video)[0].to(torch.bfloat16).contiguous()
+    texts = [captions.write(s, rng.randrange(len(captions.TEMPLATES))) for s in scenes]
+    return latents, tokenizer(texts).to(device)
 
 
 def new_scenes(rng, count):

@@ -90,17 +90,29 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
         self.norm_q, self.norm_k = nn.RMSNorm(width, eps), nn.RMSNorm(width, eps)
 
-    def forward(self, x, context, bias=None, table=None, pattern=None):
-        q = self.norm_q(self.to_q(x).float()).unflatten(-1, (self.heads, -1))
-        k = self.norm_k(self.to_k(context).float()).unflatten(-1, (self.heads, -1))
-        v = self.to_v(context).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def project(self, x, context):
+        """Query, key and value; one matrix product where there is no context, of x with itself."""
+        if context is not None:
+            return self.to_q(x), self.to_k(context), self.to_v(context)
+        layers = self.to_q, self.to_k, self.to_v
+        weight, bias = (torch.cat([getattr(w, k) for w in layers]) for k in ("weight", "bias"))
+        return F.linear(x, weight, bias).chunk(3, -1)
+
+    def forward(self, x, context=None, bias=None, table=None, pattern=None):
+        q, k, v = self.project(x, context)
+        q = self.norm_q(q.float()).unflatten(-1, (self.heads, -1))
+        k = self.norm_k(k.float()).unflatten(-1, (self.heads, -1))
+        v = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         if table is not None:
             q, k = rotate(q, table), rotate(k, table)
         q, k = q.transpose(1, 2).to(v.dtype), k.transpose(1, 2).to(v.dtype)
-        if pattern is None:
-            y = F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.to(v.dtype))
-        else:
+        if pattern is not None:
             y = attend_frames(q, k, v, *pattern)
+        elif bias is None:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:  # few keys: the scores are smaller than q
+            scores = (q @ k.mT).float() * q.shape[-1] ** -0.5 + bias
+            y = scores.softmax(-1).to(v.dtype) @ v
         return self.to_out[0](y.transpose(1, 2).flatten(2))
 
 
@@ -129,7 +141,7 @@ class Block(nn.Module):
         e = (self.scale_shift_table + modulation.float()).unsqueeze(2).unbind(1)  # six of [B, 1, E]
         norm = lambda y: F.layer_norm(y, y.shape[-1:], eps=self.eps)
         n = norm(x) * (1 + e[1]) + e[0]
-        x = x + self.attn1(n, n, table=table, pattern=pattern) * e[2]
+        x = x + self.attn1(n, table=table, pattern=pattern) * e[2]
         x = x + self.attn2(self.norm2(x), text, bias=bias)
         return x + self.ffn(norm(x) * (1 + e[4]) + e[3]) * e[5]
 

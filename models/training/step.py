@@ -1,7 +1,9 @@
-"""One step of the transformer's training without the host: batch, loss, gradients, optimizers and
-average of weights are a single CUDA graph. 64 clips of 81 frames are 7.7 TFLOP, which
-an H100 should do in 25 to 30 ms; launched one by one, the kernels took 58."""
+"""One step of the transformer's training without the host: batch, loss and gradients are one CUDA
+graph, optimizers and average of weights another; between them several processes exchange their
+gradients. 64 clips of 81 frames are 7.7 TFLOP, which an H100 should do in 25 to 30 ms; launched
+one by one, the kernels took 58."""
 
+import itertools
 import math
 import time
 
@@ -36,13 +38,14 @@ def even_levels(count, device):
 
 class Step:
     """Call it for a step: step(rate, weight), weight that of the new weights in the average.
-    scale: (mean, deviation) of the latents; nothing: ids [1, L] of the empty text."""
+    scale: (mean, deviation) of the latents; nothing: ids [1, L] of the empty text; processes:
+    Processes that each draw a batch of their own."""
 
-    def __init__(self, model, encoder, bank, optimizers, average, batch, scale, nothing):
+    def __init__(self, model, encoder, bank, optimizers, average, batch, scale, nothing, processes):
         device = self.device = nothing.device
         self.model, self.encoder, self.bank, self.batch = model, encoder, bank, batch
         self.optimizers, self.average = optimizers, average
-        self.scale, self.nothing = scale, nothing
+        self.scale, self.nothing, self.processes = scale, nothing, processes
         self.rate, self.weight, self.sum, self.norm = torch.zeros(4, device=device).unbind()
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -50,7 +53,16 @@ class Step:
         t, y, x = bank.latents.shape[2:]
         self.table = wan_dit.rotary_table(t, y // 2, x // 2, model.head_dim, device)
         self.parameters = [p for m in (model, encoder) for p in m.parameters()]
-        self.graph = None
+        self.gradient = self.gather()
+        self.graphs = None
+
+    def gather(self):
+        """All gradients side by side in one tensor, each at a multiple of 256 bytes."""
+        ends = list(itertools.accumulate(-(-p.numel() // 64) * 64 for p in self.parameters))
+        gradient = torch.zeros(ends[-1], device=self.device)
+        for p, begin in zip(self.parameters, [0, *ends]):
+            p.grad = gradient[begin : begin + p.numel()].view_as(p)
+        return gradient
 
     def draw(self):
         """latents [B, 16, T, Y, X] as in the bank, ids [B, L], noise levels [B], noise."""
@@ -82,6 +94,13 @@ class Step:
         on = self.device.type == "cuda"
         return torch.autocast(self.device.type, torch.bfloat16, on, cache_enabled=False)
 
+    def find(self):
+        """Gradients of a new batch."""
+        self.gradient.zero_()
+        loss = self.loss(*self.draw()).mean()
+        loss.backward()
+        self.sum += loss.detach()
+
     def update(self):
         """Optimizers and average, from the gradients."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -91,34 +110,39 @@ class Step:
         self.norm.copy_(norm)
 
     def run(self):
-        for p in self.parameters:
-            p.grad = None
-        loss = self.loss(*self.draw()).mean()
-        loss.backward()
+        self.find()
+        self.processes.average(self.gradient)
         self.update()
-        self.sum += loss.detach()
 
     def capture(self):
-        """Records the graph, after steps at rate 0 that compile and choose what is to be."""
+        """Records the graphs, after steps at rate 0 that compile and choose what is to be."""
         self.rate.zero_(), self.weight.zero_()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
-                self.run()
+                self.find(), self.update()
         torch.cuda.current_stream().wait_stream(stream)
-        for p in self.parameters:
-            p.grad = None
         torch.cuda.empty_cache()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.run()
+        self.graphs = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        for graph, part in zip(self.graphs, (self.find, self.update)):
+            with torch.cuda.graph(graph):
+                part()
         self.sum.zero_()
+
+    def replay(self):
+        self.graphs[0].replay()
+        self.processes.average(self.gradient)
+        self.graphs[1].replay()
+
+    def follow(self):
+        """Weights and average of the first process, in all."""
+        self.processes.follow(self.parameters + self.average.mean)
 
     def __call__(self, rate, weight):
         self.rate.fill_(rate), self.weight.fill_(weight)
-        if self.graph:
-            self.graph.replay()
+        if self.graphs:
+            self.replay()
         else:
             self.run()
 
@@ -163,7 +187,7 @@ def profile(step, count):
     timed("forward and backward", lambda: step.loss(*drawn).mean().backward())
     timed("optimizer and average", step.update)
     timed("step without a graph", step.run)
-    if step.graph:
+    if step.graphs:
         timed("step", lambda: step(0.0, 0.0))
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as trace:
             step(0.0, 0.0), wait()

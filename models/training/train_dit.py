@@ -1,12 +1,12 @@
 """Trains the transformer and the text encoder on latents of drawn clips.
 
     python train_dit.py --work DIR --seconds 520 --planned 775
-    python train_dit.py --work DIR --seconds 390 --last
+    torchrun --nproc-per-node 2 train_dit.py --work DIR --seconds 390 --last
 
 Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and
 text.safetensors there (f32 averages of the weights) and state.pt, from which the next call goes on.
 The learning rate falls to nothing over --planned seconds of training, of all calls together, or by
-the end of the --last one. Without state.pt a call goes on from the averages, without either it
+the end of the --last one. Under torchrun each process draws --batch clips a step of its own. Without state.pt a call goes on from the averages, without either it
 begins. Prints the loss on clips of combinations never trained, for one and two objects: compare
 ways of training by that."""
 
@@ -26,9 +26,12 @@ import vae as wan_vae
 from common import Average, rate
 from muon import Muon
 from step import Step, profile
+from together import Processes
 
 BATCH = 64
 RATE = 1e-3
+KEEP = 120  # seconds between two savings
+AGREE = 20  # steps between two looks at the clock, which is the first process's
 AHEAD = 4  # steps that the host may be ahead of the device: its clock ends the training
 
 
@@ -76,7 +79,8 @@ def arguments():
         "--clip-seconds", type=float, default=60, help="time to draw and encode them"
     )
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="muon")
-    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
+    parser.add_argument("--batch", type=int, default=BATCH, help="clips a step, of each process")
     parser.add_argument("--measure", type=float, default=30, help="seconds between held-out losses")
     parser.add_argument("--profile", type=int, default=0, help="times as many steps, and no more")
     parser.add_argument("--eager", action="store_true", help="no CUDA graph")
@@ -126,16 +130,17 @@ def save(work, kind, model, encoder, optimizers, average, step, elapsed, fresh):
         },
         work / "state.pt",
     )
-    average.store(both)
+    average.swap()
     save_file(model.state_dict(), work / "dit.safetensors")
     save_file(
         {k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},
         work / "text.safetensors",
     )
     (work / "dit.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
+    average.swap()
 
 
-def make_step(args, device, begin):
+def make_step(args, device, begin, processes):
     """(Step, held-out clips, what restore() gives), compiled and recorded."""
     cuda = device == "cuda"
     tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
@@ -144,12 +149,14 @@ def make_step(args, device, begin):
     optimizers = optimizers_for(args.optimizer, model, encoder, cuda)
     average = Average(torch.nn.ModuleList([model, encoder]), 0.9995)
     restored = restore(args.work, args.optimizer, model, encoder, optimizers, average)
-    torch.manual_seed(restored[0])
+    torch.manual_seed(restored[0] + 1000003 * processes.rank)  # other clips and noise in each
     if cuda:
         wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
         for block in model.blocks:
             block.compile(dynamic=False)
-    bank, held = clips_of(args, tokenizer, 9 if args.small else 81, device, 1000 + restored[0])
+    bank, held = clips_of(
+        args, tokenizer, 9 if args.small else 81, device, 1000 + restored[0] + processes.rank
+    )
     print(f"{bank.put} clips after {time.time() - begin:.0f} s", flush=True)
     report = json.loads((args.work / "vae.json").read_text())
     scale = [
@@ -158,22 +165,28 @@ def make_step(args, device, begin):
     ]
     nothing = tokenizer([""]).to(device)
     batch = 2 if args.small else args.batch
-    train = Step(model, encoder, bank, optimizers, average, batch, scale, nothing)
+    train = Step(model, encoder, bank, optimizers, average, batch, scale, nothing, processes)
     if cuda and not args.eager:
         train.capture()
+    processes.join()
     print(f"ready after {time.time() - begin:.0f} s", flush=True)
     return train, held, restored
 
 
 def main():
-    args, begin = arguments(), time.time()
+    args, begin, processes = arguments(), time.time(), Processes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
     torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
-    train, held, (step, elapsed, fresh) = make_step(args, device, begin)
+    train, held, (step, elapsed, fresh) = make_step(args, device, begin, processes)
     if args.profile:
         return profile(train, args.profile)
+    first = processes.rank == 0
+
+    def keep():
+        parts = train.model, train.encoder, train.optimizers, train.average
+        save(args.work, args.optimizer, *parts, step, elapsed + time.time() - start, fresh)
 
     def measure():
         one, two = train.measure(*held)
@@ -181,11 +194,18 @@ def main():
             f"{step} {time.time() - begin:.0f}s held out: one {one:.4f} two {two:.4f}", flush=True
         )
 
-    start = measured = time.time()
-    first, since, ahead = step, step, collections.deque()
+    start = measured = kept = time.time()
+    since, began, ahead = step, step, collections.deque()
     planned = elapsed + args.seconds - (start - begin) if args.last else args.planned
-    while time.time() - begin < args.seconds:
-        now = RATE * rate((elapsed + time.time() - start) / planned, step - fresh, 300)
+    while True:
+        if (step - began) % AGREE == 0:  # one clock says how far the training is
+            used, left = time.time() - start, args.seconds - (time.time() - begin)
+            fraction, left = processes.agree((elapsed + used) / planned), processes.agree(left)
+            if left <= 0:
+                break
+        if (step - began) % 500 == 0:  # rounding mustn't part them
+            train.follow()
+        now = args.rate * rate(fraction, step - fresh, 300)
         if step % 100 == 0:
             train.bank.look()
         train(now, train.average.weight(step))
@@ -195,7 +215,7 @@ def main():
             ahead[-1].record()
             if len(ahead) > AHEAD:
                 ahead.popleft().synchronize()
-        if step - first in (1, 10, 100) or step - since == 500:
+        if first and (step - began in (1, 10, 100) or step - since == 500):
             print(
                 f"{step} {time.time() - begin:.0f}s {train.bank.put} clips "
                 f"mean {train.sum.item() / (step - since):.4f} "
@@ -205,15 +225,18 @@ def main():
         if step - since == 500:
             since = step
             train.sum.zero_()
-        if time.time() - measured > args.measure:
+        if first and time.time() - measured > args.measure:
             measure()
             measured = time.time()
+        if first and time.time() - kept > KEEP:
+            keep()
+            kept = time.time()
 
-    measure()
-    elapsed += time.time() - start
-    print(f"{step} steps, {elapsed:.0f} s of {planned:.0f}", flush=True)
-    parts = train.model, train.encoder, train.optimizers, train.average
-    save(args.work, args.optimizer, *parts, step, elapsed, fresh)
+    processes.leave()
+    if first:
+        keep()
+        measure()
+        print(f"{step} steps, {elapsed + time.time() - start:.0f} s of {planned:.0f}", flush=True)
 
 
 if __name__ == "__main__":
