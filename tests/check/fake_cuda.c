@@ -18,9 +18,11 @@ static bool is(const char *what)
     return asked && strcmp(asked, what) == 0;
 }
 
+enum { GPUS = 8 };
+
 static const char *get_gpu(lv_cuda_gpu *out, int index)
 {
-    (void)index;
+    if (index >= GPUS) return "there is no GPU of this number";
     *out = (lv_cuda_gpu){"Fake H100", 9, 0, 13000, (int64_t)80 << 30};
     if (is("old")) *out = (lv_cuda_gpu){"Fake V100", 7, 0, 13000, (int64_t)80 << 30};
     return is("driver") ? "no NVIDIA driver is installed" : NULL;
@@ -182,10 +184,13 @@ static const char *use(lv_cuda *gpu)
 
 static void *get_stream(lv_cuda *gpu) { return &gpu->stream; }
 
+/* 80 GiB, or FAKE_CUDA_MIB; a sixteenth of them is taken. */
 static const char *get_memory(lv_cuda *gpu, size_t *total, size_t *available)
 {
+    const char *asked = getenv("FAKE_CUDA_MIB");
     (void)gpu;
-    *total = *available = (size_t)80 << 30;
+    *total = asked ? (size_t)atol(asked) << 20 : (size_t)80 << 30;
+    *available = *total - *total / 16;
     return NULL;
 }
 
@@ -229,6 +234,11 @@ static const char *wait(lv_cuda *gpu, lv_cuda *other, int slot)
     return NULL;
 }
 
+static size_t picture_scratch(int64_t points, int64_t channels)
+{
+    return (size_t)(points * channels) * 2;
+}
+
 static const lv_cuda_ops ops = {.open = open_gpu,
                                 .close = close_gpu,
                                 .use = use,
@@ -239,7 +249,8 @@ static const lv_cuda_ops ops = {.open = open_gpu,
                                 .upload = upload,
                                 .download = download,
                                 .mark = mark,
-                                .wait = wait};
+                                .wait = wait,
+                                .attention_picture_scratch = picture_scratch};
 
 const lv_cuda_table *lv_cuda_module_table(void)
 {
