@@ -26,7 +26,7 @@ LVSA = {
     "fps": 16,
     "steps": 30,
     "guidance": 3.0,
-    "flow_shift": 3.0,
+    "flow_shift": 8.0,
     "negative_prompt": "",
     "reference_latent_frames": 21,
     "pattern": {
