@@ -87,9 +87,9 @@ LVSA_API lvsa_status lvsa_model_get_info(lvsa_model_info *out, const char *direc
  * callbacks of rank 0 alone are called, and its prompts and noise are everyone's. The video is that
  * of one process, but for rounding. A rank whose call fails or is cancelled calls
  * lvsa_ranks_abort(), or the others would wait for it.
- *     mpirun -n 4 program                                      on CPUs or GPUs: by MPI, whose module
- *                                                              is loaded for it
- *     torchrun --no-python --nproc_per_node=4 program, srun    on GPUs: by NCCL, which is loaded
+ *     mpirun -n 4 program         on CPUs or GPUs: by MPI, whose module is loaded for it
+ *     torchrun --no-python --nproc_per_node=4 program, or srun program
+ *                                 on GPUs: by NCCL, which is loaded for it
  * On GPUs each takes the one of its place among the processes of its host, and they send each other
  * memory through NCCL. Ranks of torchrun and srun meet at a port of rank 0's host, MASTER_PORT + 1
  * or one made of the job's number, unless LVSA_COMM_PORT says another. */

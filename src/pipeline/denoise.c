@@ -5,9 +5,6 @@
 #include "flow/schedule/noise.h"
 #include "pipeline/work.h"
 
-/* Numbers from which on waking other threads pays. */
-enum { PARALLEL = 1 << 18 };
-
 void lv_work_find_latents(lv_work *w)
 {
     w->shape[0] = w->p->model->channels;
@@ -75,7 +72,7 @@ static void lead_away(float *v, const float *toward, const float *away, size_t c
                       float guidance)
 {
 #ifdef LVSA_HAVE_OPENMP
-#pragma omp parallel for simd schedule(static) if (count >= PARALLEL)
+#pragma omp parallel for simd schedule(static) if (count >= LV_WORK_PARALLEL)
 #endif
     for (size_t j = 0; j < count; j++) v[j] = away[j] + guidance * (toward[j] - away[j]);
 }

@@ -203,13 +203,23 @@ int64_t lv_work_count_parts(const lv_work *w)
     return (int64_t)sizeof(float) * ((int64_t)w->own_count + groups * (int64_t)w->count);
 }
 
+/* `count` numbers of each channel, which begin so far apart. */
+static void copy_channels(float *to, int64_t to_step, const float *from, int64_t from_step,
+                          int64_t channels, int64_t count)
+{
+#ifdef LVSA_HAVE_OPENMP
+#pragma omp parallel for schedule(static) if (channels * count >= LV_WORK_PARALLEL)
+#endif
+    for (int64_t c = 0; c < channels; c++)
+        memcpy(to + c * to_step, from + c * from_step, (size_t)count * sizeof *to);
+}
+
 const float *lv_work_get_own(lv_work *w)
 {
     if (!w->sequence) return w->latents;
     const int64_t frame = frame_size(w), own = w->own[1] * frame;
-    for (int64_t c = 0; c < w->shape[0]; c++)
-        memcpy(w->part + c * own, w->latents + (c * w->shape[1] + w->sequence->first) * frame,
-               (size_t)own * sizeof *w->part);
+    copy_channels(w->part, own, w->latents + w->sequence->first * frame, w->shape[1] * frame,
+                  w->shape[0], own);
     return w->part;
 }
 
@@ -236,7 +246,7 @@ void lv_work_arrange(float *const velocity[], const lv_work *w, const float *all
     for (int r = 0; r < w->p->ranks->size; r++) {
         float *to = velocity[r / find_group(w)->size] + first_frame(w, r) * frame;
         const int64_t count = count_frames(w, r) * frame;
-        for (int64_t c = 0; c < w->shape[0]; c++, all += count)
-            memcpy(to + c * w->shape[1] * frame, all, (size_t)count * sizeof *all);
+        copy_channels(to, w->shape[1] * frame, all, count, w->shape[0], count);
+        all += w->shape[0] * count;
     }
 }

@@ -20,6 +20,9 @@
 
 enum { LV_PATH_MOST = 4096 };
 
+/* Numbers from which on waking other threads pays. */
+enum { LV_WORK_PARALLEL = 1 << 18 };
+
 struct lvsa_pipeline {
     char *directory;
     lv_device *device;
