@@ -30,7 +30,8 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
     const int my_row = wg_row + warp * 16 + (lane >> 2);
     const uint64_t qd = ptx::desc(ptx::addr(s.q), 16, 1024) + (uint32_t)(c * (64 * 128 >> 4));
     int ks = 0, kp = 0, vs = 0, vp = 0, turn = 0; /* stages of K and V, their barriers' parities */
-    float o[D / 2], x[kTile<D> / 2];
+    float o[D / 2];
+    uint32_t x[kTile<D> / 2]; /* scores, then weights: floats as their bits */
     uint32_t p[kTile<D> / 4]; /* weights, two a word */
     Rows r;
 
@@ -74,7 +75,8 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
     };
     auto to_p = [&] {
 #pragma unroll
-        for (int i = 0; i < kTile<D> / 4; i++) p[i] = pack<T>(x[2 * i], x[2 * i + 1]);
+        for (int i = 0; i < kTile<D> / 4; i++)
+            p[i] = pack<T>(to_float(x[2 * i]), to_float(x[2 * i + 1]));
     };
     auto whole = [&](uint32_t i) { return row_first(i) <= wg_row && row_last(i) >= wg_row + 63; };
 
@@ -106,7 +108,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
                     raise<D, true>(x, r, a.scale_log2);
                     weigh<D, true>(x, r, a.scale_log2);
                     to_p();
-                    rescale(o, r);
+                    if (r.up) rescale(o, r);
                     volatile float kept[D / 2]; /* a row outside keeps O, whatever V holds */
 #pragma unroll
                     for (int i = 0; i < D / 2; i++) kept[i] = o[i];
@@ -132,7 +134,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
             raise<D, false>(x, r, a.scale_log2);
             weigh<D, false>(x, r, a.scale_log2);
             to_p();
-            rescale(o, r);
+            if (r.up) rescale(o, r);
             bool done = info_last(info);
             while (!done) {
                 info = next_tile();
@@ -148,13 +150,12 @@ __device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, i
                 if (info_valid(info) < kTile<D>)
                     cut<D>(a, x, info, info_valid(info), info_valid(info));
                 raise<D, false>(x, r, a.scale_log2);
-                wait_v(); /* has passed: a branch, over which ptxas moves nothing (trap 2) */
                 ptx::wgmma_wait<0>();
                 ptx::pin(o);
                 free_v();
                 weigh<D, false>(x, r, a.scale_log2);
                 to_p();
-                rescale(o, r);
+                if (r.up) rescale(o, r);
                 done = info_last(info);
             }
             wait_v();

@@ -27,83 +27,110 @@ template <> __device__ __forceinline__ uint32_t pack<__half>(float lo, float hi)
     return r;
 }
 
-/* Of two rows: m the maximum so far times scale, l the sum so far, a the factor that brings older
- * sums to the new m. */
+__device__ __forceinline__ float to_float(uint32_t x) { return __uint_as_float(x); }
+
+/* Of two rows: m the base, which weights are taken from, times scale; l the sum so far. up: the
+ * warp's bases were raised with the last tile, and a brings older sums to them.
+ *
+ * A base is the maximum at the time that it was raised, which happens where a score passes one by
+ * kSlack: weights stay under 2^kSlack, which f16 holds too, and O is hardly ever multiplied after a
+ * row's first tiles. */
+constexpr float kSlack = 8.f;
+
 struct Rows {
     float m0, m1, l0, l1, a0, a1;
+    bool up;
 };
 
 /* Of a tile that is not full or not for all rows: row r keeps its first n0 keys, row r + 8 its
  * first n1; the tile's last one may count several times. */
 template <int D>
-__device__ __forceinline__ void cut(const Args &a, float (&x)[kTile<D> / 2], uint32_t info, int n0,
-                                    int n1)
+__device__ __forceinline__ void cut(const Args &a, uint32_t (&x)[kTile<D> / 2], uint32_t info,
+                                    int n0, int n1)
 {
     if (info_counted(info)) {
         const float more = a.count_score[info_counted(info) - 1];
 #pragma unroll
         for (int i = 0; i < kTile<D> / 2; i++)
             if (i / 4 * 8 + (int)(threadIdx.x & 3) * 2 + (i & 1) == info_valid(info) - 1)
-                x[i] += more;
+                x[i] = __float_as_uint(to_float(x[i]) + more);
     }
 #pragma unroll
     for (int j = 0; j < kTile<D> / 8; j++)
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             const int col = j * 8 + (int)(threadIdx.x & 3) * 2 + e;
-            if (col >= n0) x[j * 4 + e] = -INFINITY;
-            if (col >= n1) x[j * 4 + 2 + e] = -INFINITY;
+            if (col >= n0) x[j * 4 + e] = __float_as_uint(-INFINITY);
+            if (col >= n1) x[j * 4 + 2 + e] = __float_as_uint(-INFINITY);
         }
 }
 
-/* What a row's scores are taken from, its maximum. kEmpty: it may have seen no key yet, the maximum
- * be -inf. */
+/* What a row's scores are taken from. kEmpty: it may have seen no key yet, its base be -inf. */
 template <bool kEmpty> __device__ __forceinline__ float base(float m)
 {
     return kEmpty && m == -INFINITY ? 0.f : m;
 }
 
-/* The maxima with these scores, and what that makes of the sums so far. */
-template <int D, bool kEmpty>
-__device__ __forceinline__ void raise(const float (&x)[kTile<D> / 2], Rows &r, float scale)
+/* The largest of this lane's scores of a row, kRow 0 or 1, as bits that are compared as integers,
+ * which Hopper does three at a time. Right unless all are negative: of those the one with the least
+ * bits is the largest; kNegative finds that. */
+template <int D, int kRow, bool kNegative>
+__device__ __forceinline__ int largest(const uint32_t (&x)[kTile<D> / 2])
 {
-    float y0 = x[0], y1 = x[2], z0 = x[1], z1 = x[3];
+    int y = (int)x[2 * kRow];
 #pragma unroll
     for (int j = 0; j < kTile<D> / 8; j++) {
-        y0 = fmaxf(y0, x[j * 4]);
-        z0 = fmaxf(z0, x[j * 4 + 1]);
-        y1 = fmaxf(y1, x[j * 4 + 2]);
-        z1 = fmaxf(z1, x[j * 4 + 3]);
+        const int a = (int)x[j * 4 + 2 * kRow], b = (int)x[j * 4 + 2 * kRow + 1];
+        y = kNegative ? __vimin3_s32(y, a, b) : __vimax3_s32(y, a, b);
     }
-    y0 = fmaxf(y0, z0);
-    y1 = fmaxf(y1, z1);
+    return y;
+}
+
+/* Raises the warp's bases where one of these scores passes its own by too much. */
+template <int D, bool kEmpty>
+__device__ __forceinline__ void raise(const uint32_t (&x)[kTile<D> / 2], Rows &r, float scale)
+{
+    int i0 = largest<D, 0, false>(x), i1 = largest<D, 1, false>(x);
+    const bool negative = min(i0, i1) < 0; /* then i0 or i1 may be too low */
+    r.up = __any_sync(~0u, to_float(i0) * scale > r.m0 + kSlack ||
+                               to_float(i1) * scale > r.m1 + kSlack ||
+                               (negative && fminf(r.m0, r.m1) < -kSlack));
+    if (!r.up) return;
+    if (__any_sync(~0u, negative)) {
+        const int n0 = largest<D, 0, true>(x), n1 = largest<D, 1, true>(x);
+        if (i0 < 0) i0 = n0;
+        if (i1 < 0) i1 = n1;
+    }
+    float y0 = to_float(i0), y1 = to_float(i1);
     y0 = fmaxf(y0, __shfl_xor_sync(~0u, y0, 1));
     y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 1));
     y0 = fmaxf(y0, __shfl_xor_sync(~0u, y0, 2));
     y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 2));
     y0 = fmaxf(r.m0, y0 * scale);
     y1 = fmaxf(r.m1, y1 * scale);
-    r.a0 = ptx::exp2_approx(r.m0 - base<kEmpty>(y0)); /* exactly 1 where the maximum stays */
+    r.a0 = ptx::exp2_approx(r.m0 - base<kEmpty>(y0)); /* exactly 1 where the base stays */
     r.a1 = ptx::exp2_approx(r.m1 - base<kEmpty>(y1));
     r.m0 = y0;
     r.m1 = y1;
+    r.l0 *= r.a0;
+    r.l1 *= r.a1;
 }
 
 /* Scores to weights in place, and their sums. */
 template <int D, bool kEmpty>
-__device__ __forceinline__ void weigh(float (&x)[kTile<D> / 2], Rows &r, float scale)
+__device__ __forceinline__ void weigh(uint32_t (&x)[kTile<D> / 2], Rows &r, float scale)
 {
     const float n0 = base<kEmpty>(r.m0), n1 = base<kEmpty>(r.m1);
-    r.l0 *= r.a0;
-    r.l1 *= r.a1;
 #pragma unroll
     for (int j = 0; j < kTile<D> / 8; j++) {
-        x[j * 4] = ptx::exp2_approx(fmaf(x[j * 4], scale, -n0));
-        x[j * 4 + 1] = ptx::exp2_approx(fmaf(x[j * 4 + 1], scale, -n0));
-        x[j * 4 + 2] = ptx::exp2_approx(fmaf(x[j * 4 + 2], scale, -n1));
-        x[j * 4 + 3] = ptx::exp2_approx(fmaf(x[j * 4 + 3], scale, -n1));
-        r.l0 += x[j * 4] + x[j * 4 + 1];
-        r.l1 += x[j * 4 + 2] + x[j * 4 + 3];
+        float y[4];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            y[e] = ptx::exp2_approx(fmaf(to_float(x[j * 4 + e]), scale, e < 2 ? -n0 : -n1));
+            x[j * 4 + e] = __float_as_uint(y[e]);
+        }
+        r.l0 += y[0] + y[1];
+        r.l1 += y[2] + y[3];
     }
 }
 

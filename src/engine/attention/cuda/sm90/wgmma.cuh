@@ -5,7 +5,8 @@
  *     wgmma_pv(T(), d, p, b)       d [64 x D] += P [64 x 16] B [16 x D], P in registers, B in
  *                                  shared memory with D side by side
  *
- * T is __nv_bfloat16 or __half. d, and p, may not be touched between the fence before the product
+ * T is __nv_bfloat16 or __half. The first one's sums are floats as their bits: see trap 2 in
+ * attn_sm90.cuh. d, and p, may not be touched between the fence before the product
  * and the wait after it. */
 #pragma once
 #include <cuda_bf16.h>
@@ -46,6 +47,12 @@ template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
     for (int i = 0; i < kCount; i++) asm volatile("" : "+f"(x[i])::"memory");
 }
 
+template <int kCount> __device__ __forceinline__ void pin(uint32_t (&x)[kCount])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; i++) asm volatile("" : "+r"(x[i])::"memory");
+}
+
 } /* namespace ptx */
 
 /* The operands: registers by number, and the array elements behind them. */
@@ -59,28 +66,31 @@ template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
     REGS_64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "   \
             "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 
-#define SUMS_8(d, i)                                                                               \
-    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]),    \
-        "+f"(d[i + 6]), "+f"(d[i + 7])
-#define SUMS_32(d, i) SUMS_8(d, i), SUMS_8(d, i + 8), SUMS_8(d, i + 16), SUMS_8(d, i + 24)
+#define SUMS_8(c, d, i)                                                                            \
+    c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]),         \
+        c(d[i + 7])
+#define SUMS_32(c, d, i)                                                                           \
+    SUMS_8(c, d, i), SUMS_8(c, d, i + 8), SUMS_8(c, d, i + 16), SUMS_8(c, d, i + 24)
 
 #define WGMMA_QK_128(type, name)                                                                   \
-    __device__ __forceinline__ void wgmma_qk(type, float(&d)[64], uint64_t a, uint64_t b, int acc) \
+    __device__ __forceinline__ void wgmma_qk(type, uint32_t(&d)[64], uint64_t a, uint64_t b,       \
+                                             int acc)                                              \
     {                                                                                              \
         asm volatile("{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"                                    \
                      "wgmma.mma_async.sync.aligned.m64n128k16.f32." name "." name " {" REGS_64     \
                      "}, %64, %65, p, 1, 1, 0, 0; }\n"                                             \
-                     : SUMS_32(d, 0), SUMS_32(d, 32)                                               \
+                     : SUMS_32("+r", d, 0), SUMS_32("+r", d, 32)                                   \
                      : "l"(a), "l"(b), "r"(acc));                                                  \
     }
 
 #define WGMMA_QK_192(type, name)                                                                   \
-    __device__ __forceinline__ void wgmma_qk(type, float(&d)[96], uint64_t a, uint64_t b, int acc) \
+    __device__ __forceinline__ void wgmma_qk(type, uint32_t(&d)[96], uint64_t a, uint64_t b,       \
+                                             int acc)                                              \
     {                                                                                              \
         asm volatile("{ .reg .pred p; setp.ne.b32 p, %98, 0;\n"                                    \
                      "wgmma.mma_async.sync.aligned.m64n192k16.f32." name "." name " {" REGS_96     \
                      "}, %96, %97, p, 1, 1, 0, 0; }\n"                                             \
-                     : SUMS_32(d, 0), SUMS_32(d, 32), SUMS_32(d, 64)                               \
+                     : SUMS_32("+r", d, 0), SUMS_32("+r", d, 32), SUMS_32("+r", d, 64)             \
                      : "l"(a), "l"(b), "r"(acc));                                                  \
     }
 
@@ -89,7 +99,7 @@ template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
     {                                                                                              \
         asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." name "." name " {" REGS_32      \
                      "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"                                 \
-                     : SUMS_32(d, 0)                                                               \
+                     : SUMS_32("+f", d, 0)                                                         \
                      : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));                        \
     }
 
@@ -98,7 +108,7 @@ template <int kCount> __device__ __forceinline__ void pin(float (&x)[kCount])
     {                                                                                              \
         asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." name "." name " {" REGS_64     \
                      "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;\n"                                 \
-                     : SUMS_32(d, 0), SUMS_32(d, 32)                                               \
+                     : SUMS_32("+f", d, 0), SUMS_32("+f", d, 32)                                   \
                      : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));                        \
     }
 
