@@ -36,8 +36,10 @@ static lv_tensor make(lvsa_dtype type, int64_t rows, int64_t columns)
         h = h * 1664525u + 1013904223u;
         host[i] = (float)(int32_t)h * 0x1p-31f;
     }
-    check(device->allocate(device, &data, (size_t)count * lv_dtype_bytes(type)));
+    const size_t bytes = (size_t)count * lv_dtype_bytes(type);
+    check(device->allocate(device, &data, bytes + (size_t)rows * sizeof(float)));
     lv_tensor t = lv_tensor_view(data, type, 2, LV_SHAPE(rows, columns));
+    if (type == LV_E4M3) t.scale = (float *)(void *)((char *)data + bytes);
     check(device->upload_as(device, t, host, LVSA_F32));
     free(host);
     return t;
@@ -105,13 +107,37 @@ static void product(const char *name, lvsa_status (*call)(const layer *), const 
 
 static double bandwidth;
 
+static double bytes_of(lv_tensor t)
+{
+    return (double)lv_tensor_count(t) * (double)lv_dtype_bytes(t.dtype);
+}
+
+/* Reads x, or where there is none out, and writes out. */
 static void movement(const char *name, lvsa_status (*call)(const layer *), const layer *l)
 {
     const double seconds = measure(call, l);
-    const double rate = 2.0 * 2.0 * (double)lv_tensor_count(l->out) / seconds;
+    const double rate = (bytes_of(l->out) + bytes_of(l->x.rank ? l->x : l->out)) / seconds;
     if (bandwidth == 0.0) bandwidth = rate;
     printf("%-34s %8.3f ms %7.0f GB/s    %5.1f %%\n", name, 1e3 * seconds, 1e-9 * rate,
            100.0 * rate / bandwidth);
+}
+
+static void e4m3_products(int64_t N, int64_t E, int64_t F)
+{
+    const lv_tensor x = make(LV_E4M3, N, E), y = make(LVSA_BF16, N, E), h = make(LV_E4M3, N, F),
+                    w = make(LV_E4M3, E, E), up = make(LV_E4M3, F, E), down = make(LV_E4M3, E, F),
+                    e = vector(E), gate = vector(E), f = vector(F), wide = make(LVSA_BF16, N, F);
+    product("e4m3: E -> E", linear, &(layer){.out = y, .x = x, .w = w});
+    product("e4m3: E -> E, bias", linear, &(layer){.out = y, .x = x, .w = w, .b = e});
+    product("e4m3: E -> E, bias, gated sum", linear_add,
+            &(layer){.out = y, .x = x, .w = w, .b = e, .gate = gate});
+    product("e4m3: E -> F", linear, &(layer){.out = wide, .x = x, .w = up});
+    product("e4m3: E -> F, bias, GELU, bf16", linear,
+            &(layer){.out = wide, .x = x, .w = up, .b = f, .f = LV_GELU_TANH});
+    product("e4m3: E -> F, bias, GELU, e4m3", linear,
+            &(layer){.out = h, .x = x, .w = up, .b = f, .f = LV_GELU_TANH});
+    product("e4m3: F -> E, bias, gated sum", linear_add,
+            &(layer){.out = y, .x = h, .w = down, .b = e, .gate = gate});
 }
 
 int main(int argc, char **argv)
@@ -137,6 +163,7 @@ int main(int argc, char **argv)
             &(layer){.out = h, .x = x, .w = up, .b = f, .f = LV_GELU_TANH});
     product("F -> E, bias, gated sum", linear_add,
             &(layer){.out = y, .x = h, .w = down, .b = e, .gate = gate});
+    if (device->takes_e4m3) e4m3_products(N, E, F);
     lv_rope rope = {.frames = (N + 1559) / 1560, .height = 30, .width = 52};
     const int64_t length[] = {rope.frames, 30, 52}, pairs[] = {along, across, across};
     for (int a = 0; a < 3; a++)
@@ -144,6 +171,12 @@ int main(int argc, char **argv)
         rope.sine[a] = make(LVSA_F32, length[a], pairs[a]);
     movement("copy", copy, &(layer){.out = y, .x = x});
     movement("layer_norm, modulated", layer_norm, &(layer){.out = y, .x = x, .b = e, .gate = gate});
+    if (device->takes_e4m3) {
+        const lv_tensor y8 = make(LV_E4M3, N, E);
+        movement("layer_norm, modulated, to e4m3", layer_norm,
+                 &(layer){.out = y8, .x = x, .b = e, .gate = gate});
+        movement("copy to e4m3", copy, &(layer){.out = y8, .x = x});
+    }
     movement("norm_rope", norm_rope, &(layer){.out = y, .b = e, .rope = &rope, .dim = D});
     movement("norm_rope, no rope", norm_rope, &(layer){.out = y, .b = e, .dim = D});
     lv_device_close(&device);

@@ -6,9 +6,13 @@
 
 #include <lvsa/lvsa_attention.h>
 
-/* Bytes of an element: 4 or 2; 0 for a number that is no type. */
+/* Numbers of 8 bits, see tensor.h; inside the library alone: what <lvsa/...> takes has none. */
+#define LV_E4M3 ((lvsa_dtype)4)
+
+/* Bytes of an element: 4, 2 or 1; 0 for a number that is no type. */
 static inline size_t lv_dtype_bytes(lvsa_dtype dtype)
 {
+    if (dtype == LV_E4M3) return 1;
     switch (dtype) {
     case LVSA_F32: return 4;
     case LVSA_F16:

@@ -23,8 +23,8 @@ enum { GPUS = 8 };
 static const char *get_gpu(lv_cuda_gpu *out, int index)
 {
     if (index >= GPUS) return "there is no GPU of this number";
-    *out = (lv_cuda_gpu){"Fake H100", 9, 0, 13000, (int64_t)80 << 30};
-    if (is("old")) *out = (lv_cuda_gpu){"Fake V100", 7, 0, 13000, (int64_t)80 << 30};
+    *out = (lv_cuda_gpu){"Fake H100", 9, 0, 13000, (int64_t)80 << 30, 132};
+    if (is("old")) *out = (lv_cuda_gpu){"Fake V100", 7, 0, 13000, (int64_t)80 << 30, 132};
     return is("driver") ? "no NVIDIA driver is installed" : NULL;
 }
 
@@ -161,6 +161,7 @@ static const char *attend(const lvsa_attention *c, const void *tiles)
 
 struct lv_cuda {
     fake_stream stream;
+    char stage[LV_CUDA_STAGE];
 };
 
 static const char *open_gpu(lv_cuda **out, int index)
@@ -206,11 +207,17 @@ static const char *give(lv_cuda *gpu, void *memory)
     return release(memory);
 }
 
-static const char *upload(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type)
+static const char *get_stage(lv_cuda *gpu, void **out)
+{
+    *out = gpu->stage;
+    return NULL;
+}
+
+static const char *send_stage(lv_cuda *gpu, lv_tensor to, lvsa_dtype type)
 {
     fake_stream_wait(&gpu->stream);
     if (type != to.dtype) return "a fake converts nothing";
-    memcpy(to.data, from, (size_t)lv_tensor_count(to) * lv_dtype_bytes(type));
+    memcpy(to.data, gpu->stage, (size_t)lv_tensor_count(to) * lv_dtype_bytes(type));
     return NULL;
 }
 
@@ -246,7 +253,8 @@ static const lv_cuda_ops ops = {.open = open_gpu,
                                 .get_memory = get_memory,
                                 .allocate = take,
                                 .release = give,
-                                .upload = upload,
+                                .get_stage = get_stage,
+                                .send_stage = send_stage,
                                 .download = download,
                                 .mark = mark,
                                 .wait = wait,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "e4m3.h"
 
 enum { MOST = 12, GUARD = 256, FILL = 0xA5 };
 
@@ -27,6 +28,8 @@ bool op_check_open(void)
     return false;
 }
 
+bool op_check_takes_e4m3(void) { return gpu->takes_e4m3; }
+
 void op_check_close(void)
 {
     lv_device_close(&gpu);
@@ -41,6 +44,17 @@ typedef struct both {
     char *start, *back; /* [bytes + 2 guards] what is there before, and afterwards */
     size_t bytes;
 } both;
+
+/* Rows of e4m3 and behind them their scales. */
+static void narrow_rows(void *to, float *numbers, int64_t rows, int64_t width)
+{
+    uint8_t *bits = to;
+    float *scale = (float *)(void *)(bits + rows * width);
+    for (int64_t i = 0; i < rows * width; i++) numbers[i] *= (float)(1 + i / width % 7);
+    e4m3_quantise(bits, scale, numbers, rows, width);
+    for (int64_t i = 0; i < rows * width; i++)
+        numbers[i] = e4m3_to_f32(bits[i]) * scale[i / width];
+}
 
 static void narrow(void *to, float *numbers, int64_t count, lvsa_dtype dtype)
 {
@@ -59,6 +73,8 @@ static void make(both *b, const operand *o)
     b->cpu = lv_tensor_view(NULL, LVSA_F32, o->rank, o->shape);
     const int64_t count = lv_tensor_count(b->cpu);
     b->bytes = (size_t)count * lv_dtype_bytes(o->dtype);
+    const bool e4m3 = o->dtype == LV_E4M3;
+    if (e4m3) b->bytes += (size_t)o->shape[0] * sizeof *b->gpu.scale;
     float *numbers = b->cpu.data = malloc((size_t)count * sizeof *numbers + 64);
     b->start = malloc(b->bytes + 2 * GUARD);
     b->back = malloc(b->bytes + 2 * GUARD);
@@ -66,10 +82,12 @@ static void make(both *b, const operand *o)
     for (int64_t i = 0; i < count; i++)
         numbers[i] = random_number() * (o->size > 0.0f ? o->size : 1.0f);
     memset(b->start, FILL, b->bytes + 2 * GUARD);
-    narrow(b->start + GUARD, numbers, count, o->dtype);
+    if (e4m3) narrow_rows(b->start + GUARD, numbers, o->shape[0], o->shape[1]);
+    else narrow(b->start + GUARD, numbers, count, o->dtype);
     CHECK_OK(gpu->allocate(gpu, &memory, b->bytes + 2 * GUARD));
     b->memory = memory;
     b->gpu = lv_tensor_view(b->memory + GUARD, o->dtype, o->rank, o->shape);
+    if (e4m3) b->gpu.scale = (float *)(void *)(b->memory + GUARD + count);
 }
 
 static void destroy(both *b)
@@ -108,15 +126,49 @@ static void run_on_gpu(both *b, int count, op_call *call, const void *options)
             CHECK_OK(gpu->download(gpu, b[i].back, b[i].memory, b[i].bytes + 2 * GUARD));
 }
 
+static double rms_of(const both *b)
+{
+    const int64_t count = lv_tensor_count(b->cpu);
+    const float *want = b->cpu.data;
+    double square = 0.0;
+    for (int64_t i = 0; i < count; i++) square += (double)want[i] * want[i];
+    return sqrt(square / (double)count);
+}
+
+/* An e4m3 number that was written; *half is half of its last bit. */
+static double get_e4m3(double *half, const both *b, int64_t i, double want)
+{
+    const uint8_t *bits = (const uint8_t *)b->back + GUARD;
+    const float *scale = (const float *)(const void *)(bits + lv_tensor_count(b->gpu));
+    const double s = scale[i / b->gpu.shape[1]];
+    *half = fmax(0x1p-4 * fabs(want), 0x1p-10 * s);
+    return e4m3_to_f32(bits[i]) * s;
+}
+
+static void compare_e4m3(const char *name, const both *b, double steps)
+{
+    const double most = (steps - 1.0) * 0x1p-9 * rms_of(b);
+    double worst = 0.0;
+    for (int64_t i = 0; i < lv_tensor_count(b->cpu); i++) {
+        double half, want = ((const float *)b->cpu.data)[i];
+        const double have = get_e4m3(&half, b, i, want);
+        const double off = fmax(fabs(have - want) - most, 0.0) / half;
+        if (!(off <= steps))
+            fail_msg("%s: number %lld is %.9g, %.9g wanted: %.2f half bits, at most %g are", name,
+                     (long long)i, have, want, off, steps);
+        if (off > worst) worst = off;
+    }
+    print_message("%-18s worst %.2f of %g half bits\n", name, worst, steps);
+}
+
 static void compare(const char *name, const both *b, double steps)
 {
     const int64_t count = lv_tensor_count(b->cpu);
     const float *want = b->cpu.data;
     const bool bf16 = b->gpu.dtype == LVSA_BF16;
     const double step = bf16 ? 0x1p-8 : 0x1p-20;
-    double square = 0.0, worst = 0.0;
-    for (int64_t i = 0; i < count; i++) square += (double)want[i] * want[i];
-    const double rms = sqrt(square / (double)count);
+    double worst = 0.0;
+    const double rms = rms_of(b);
     for (int64_t i = 0; i < count; i++) {
         const char *at = b->back + GUARD;
         const double have = bf16 ? lv_bf16_to_f32(((const uint16_t *)(const void *)at)[i])
@@ -150,7 +202,8 @@ void op_check(const char *name, op_call *call, const void *options, double steps
     for (int i = 0; i < count; i++) {
         if (!b[i].memory) continue;
         check_guards(name, &b[i]);
-        if (operands[i].written) compare(name, &b[i], steps);
+        if (operands[i].written && b[i].gpu.dtype == LV_E4M3) compare_e4m3(name, &b[i], steps);
+        else if (operands[i].written) compare(name, &b[i], steps);
         else assert_memory_equal(b[i].back, b[i].start, b[i].bytes + 2 * GUARD);
         first[i] = malloc(b[i].bytes + 2 * GUARD);
         assert_non_null(first[i]);

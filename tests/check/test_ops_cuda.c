@@ -53,6 +53,61 @@ static void products(void **state)
     linear_case(300, 256, 512);
 }
 
+/* ---- e4m3 ------------------------------------------------------------------------------------ */
+
+static lvsa_status copy(lv_exec *e, const lv_tensor *t, const void *options)
+{
+    (void)options;
+    return lv_op_copy(e, t[0], t[1]);
+}
+
+/* Against f32 products of the same e4m3 numbers; rows are any, widths multiples of 16. */
+static void e4m3_case(int64_t rows, int64_t columns, int64_t inner)
+{
+    for (lv_activation f = LV_LINEAR; f <= LV_GELU_TANH; f++) {
+        const linear_options o = {f};
+        CHECK_OP("e4m3 linear", linear, &o, 4, OUT_BF16(rows, columns), E4M3(rows, inner),
+                 E4M3(columns, inner), F32(columns));
+    }
+    const linear_options gelu = {LV_GELU_TANH}, plain = {LV_LINEAR};
+    CHECK_OP("e4m3 linear, no bias", linear, &plain, 4, OUT_BF16(rows, columns), E4M3(rows, inner),
+             E4M3(columns, inner), {0});
+    CHECK_OP("e4m3 to e4m3, GELU", linear, &gelu, 1.2, OUT_E4M3(rows, columns), E4M3(rows, inner),
+             E4M3(columns, inner), F32(columns));
+    CHECK_OP("e4m3 to e4m3", linear, &plain, 1.2, OUT_E4M3(rows, columns), E4M3(rows, inner),
+             E4M3(columns, inner), {0});
+    CHECK_OP("e4m3 linear_add", linear_add, NULL, 4, OUT_BF16(rows, columns), E4M3(rows, inner),
+             E4M3(columns, inner), F32(columns), F32(columns));
+    CHECK_OP("e4m3 linear_add, bare", linear_add, NULL, 4, OUT_BF16(rows, columns),
+             E4M3(rows, inner), E4M3(columns, inner), {0}, {0});
+}
+
+static void e4m3_products(void **state)
+{
+    (void)state;
+    if (!op_check_takes_e4m3()) skip();
+    e4m3_case(1, 96, 16);
+    e4m3_case(7, 48, 80);
+    e4m3_case(65, 16, 144);
+    e4m3_case(131, 1536, 64);
+    e4m3_case(300, 256, 8960);
+    e4m3_case(2049, 512, 1536);
+}
+
+/* Each number is at most half a bit off. */
+static void e4m3_copies(void **state)
+{
+    (void)state;
+    static const int64_t widths[] = {8, 16, 48, 512, 1000, 1536, 5120, 8192, 8960};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        const int64_t w = widths[i];
+        CHECK_OP("copy to e4m3", copy, NULL, 1.001, OUT_E4M3(7, w), BF16(7, w));
+        CHECK_OP("copy of f32 to e4m3", copy, NULL, 1.001, OUT_E4M3(3, w), F32(3, w));
+        CHECK_OP("copy to e4m3, large", copy, NULL, 1.001, OUT_E4M3(1, w),
+                 {LVSA_BF16, 2, {1, w}, .size = 1e30f});
+    }
+}
+
 /* ---- norms ----------------------------------------------------------------------------------- */
 
 static lvsa_status layer_norm(lv_exec *e, const lv_tensor *t, const void *options)
@@ -76,6 +131,12 @@ static void layer_norms(void **state)
                  F32(w), F32(w));
         CHECK_OP("layer_norm, bare", layer_norm, NULL, 2, OUT_BF16(3, w), BF16(3, w), {0}, {0}, {0},
                  {0});
+        if (w % 8 == 0 && w <= 8192) {
+            CHECK_OP("layer_norm to e4m3", layer_norm, NULL, 1.01, OUT_E4M3(7, w), BF16(7, w),
+                     F32(w), F32(w), F32(w), F32(w));
+            CHECK_OP("layer_norm to e4m3", layer_norm, NULL, 1.01, OUT_E4M3(5, w), BF16(5, w), {0},
+                     {0}, F32(w), F32(w));
+        }
         CHECK_OP("layer_norm, f32", layer_norm, NULL, 16, OUT_F32(3, w), F32(3, w), F32(w), {0},
                  {0}, F32(w));
     }
@@ -181,12 +242,6 @@ static lvsa_status combine(lv_exec *e, const lv_tensor *t, const void *options)
     return lv_op_combine(e, t[0], *(const int *)options, factor, t + 1);
 }
 
-static lvsa_status copy(lv_exec *e, const lv_tensor *t, const void *options)
-{
-    (void)options;
-    return lv_op_copy(e, t[0], t[1]);
-}
-
 static lvsa_status zero(lv_exec *e, const lv_tensor *t, const void *options)
 {
     (void)options;
@@ -244,6 +299,8 @@ int main(void)
     if (!op_check_open()) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
+        cmocka_unit_test(e4m3_products),
+        cmocka_unit_test(e4m3_copies),
         cmocka_unit_test(layer_norms),
         cmocka_unit_test(rms_norms),
         cmocka_unit_test(norms_and_ropes),

@@ -1,6 +1,6 @@
 /* test_wan_golden.c: text encoder and transformer against diffusers, stage by stage, on the tiny
  * checkpoints of tests/golden/wan. With the argument "cuda" on a GPU, whose activations are bf16;
- * exits with 77, skipped, where there is none. */
+ * with "fp8" the blocks' dense layers are e4m3. Exits with 77, skipped, where there is none. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +10,17 @@
 #include <jansson.h>
 
 #include "base/half.h"
+#include "check/e4m3.h"
 #include "flow/models/model.h"
 #include "flow/schedule/schedule.h"
 #include "flow/text/umt5.h"
 #include "golden/wan/golden.h"
 
 /* What the project asks for: a stage may be off by this much, a whole run by ten times as much.
- * On a GPU both are some steps of bf16. */
+ * On a GPU both are some steps of bf16, in fp8 of e4m3. */
 static double stage_bound = 1e-5, run_bound = 1e-4;
 static const double stage_bf16 = 0.015, run_bf16 = 0.05;
+static const double stage_fp8 = 0.12, run_fp8 = 0.2;
 
 enum { TEXT_WIDTH = 32, STEPS = 4 };
 
@@ -368,14 +370,29 @@ static int close_all(void **state)
     return 0;
 }
 
+static lvsa_status open_device(bool cuda, bool fp8)
+{
+    if (fp8 && !cuda) return e4m3_device_open(&device);
+    LV_TRY(lv_device_open(&device, cuda ? LVSA_DEVICE_CUDA : LVSA_DEVICE_CPU, cuda ? 0 : 2));
+    device->fp8 = fp8;
+    if (!fp8 || device->takes_e4m3) return LVSA_OK;
+    lv_device_close(&device);
+    return lv_fail(LVSA_ERR_UNSUPPORTED, "this GPU is older than sm_89");
+}
+
 int main(int argc, char **argv)
 {
-    const bool cuda = argc > 1 && strcmp(argv[1], "cuda") == 0;
-    if (lv_device_open(&device, cuda ? LVSA_DEVICE_CUDA : LVSA_DEVICE_CPU, cuda ? 0 : 2)) {
+    bool cuda = false, fp8 = false;
+    for (int i = 1; i < argc; i++) {
+        cuda |= strcmp(argv[i], "cuda") == 0;
+        fp8 |= strcmp(argv[i], "fp8") == 0;
+    }
+    if (open_device(cuda, fp8)) {
         print_message("skipped: %s\n", lvsa_last_error());
         return cuda ? 77 : 1;
     }
     if (cuda) stage_bound = stage_bf16, run_bound = run_bf16;
+    if (fp8) stage_bound = stage_fp8, run_bound = run_fp8;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_embeddings),
         cmocka_unit_test(forward_passes),

@@ -45,7 +45,8 @@ static const lv_cuda_ops ops = {
 static lv_cuda_product product(int64_t rows)
 {
     return (lv_cuda_product){
-        .rows = rows, .columns = 1536, .inner = 1536, .dtype = LVSA_BF16, .align = 16, .bias = 1};
+        .rows = rows, .columns = 1536, .inner = 1536, .dtype = LVSA_BF16, .out_dtype = LVSA_BF16,
+        .align = 16, .bias = 1};
 }
 
 /* The first word of the plan that a device just opened finds. */
@@ -114,9 +115,9 @@ static void damaged_files(void **state)
     snprintf(path, sizeof path, "%s/fake-card-1.txt", getenv("LVSA_CACHE_DIR"));
     FILE *file = fopen(path, "a");
     assert_non_null(file);
-    fputs("32768 1536 1536 3 16 1 0 0 99 0 0 0 0 0 0 0\n", file);
+    fputs("32768 1536 1536 3 3 16 1 0 0 99 0 0 0 0 0 0 0\n", file);
     fputs("garbage\n", file);
-    fputs("4096 1536 1536 3 16 1 0 0 55 0 0 0 0 0 0", file);
+    fputs("4096 1536 1536 3 3 16 1 0 0 55 0 0 0 0 0 0", file);
     fclose(file);
     assert_int_equal(plan_of(product(32768)), 101);
     assert_int_equal(plan_of(product(4096)), 102); /* kept behind what was cut off: lost */

@@ -51,7 +51,7 @@ lvsa_status lv_device_open_dry(lv_device **out, const lv_device *device)
                           device->kind == LVSA_DEVICE_CPU ? device->threads : device->index));
     lv_device *d = *out;
     d->dry = true;
-    d->overhead = device->overhead, d->offload = device->offload;
+    d->overhead = device->overhead, d->offload = device->offload, d->fp8 = device->fp8;
     d->allocate = count, d->release = forget;
     d->upload = d->download = copy_nothing;
     d->upload_as = NULL, d->find_tiles = NULL;

@@ -20,6 +20,8 @@ struct lv_device {
     size_t memory;    /* bytes of a GPU; 0: the machine's, see base/machine.h       */
     size_t overhead;  /* of them, those that are taken before anybody has asked     */
     bool offload;     /* a model's blocks stay with the host and come in turns      */
+    bool takes_e4m3;  /* its dense layers multiply e4m3 matrices                    */
+    bool fp8;         /* and those of a model's blocks are to be such               */
     bool dry;         /* see lv_device_open_dry()                                   */
     size_t counted;   /* bytes asked of a dry device                                */
     double peak_flops, peak_bytes; /* a second, as the maker states them; 0: unknown  */
@@ -29,7 +31,8 @@ struct lv_device {
     void (*release)(lv_device *, void *memory);
     /* `from` is the caller's again at once; what comes later on the device sees the copy. */
     lvsa_status (*upload)(lv_device *, void *to, const void *from, size_t bytes);
-    /* The same from numbers of another type; NULL: the caller converts. */
+    /* The same from numbers of another type; NULL: the caller converts. A matrix becomes e4m3 as
+     * lv_op_copy() makes it. */
     lvsa_status (*upload_as)(lv_device *, lv_tensor to, const void *from, lvsa_dtype type);
     lvsa_status (*download)(lv_device *, void *to, const void *from, size_t bytes); /* waits */
     /* The tiles of an attention call (see lvsa_tiles), made when they are first asked for and kept;

@@ -53,6 +53,9 @@ static bool is_vector(lv_tensor t, int64_t count)
     return t.rank == 0 || (t.dtype == LVSA_F32 && lv_tensor_count(t) == count);
 }
 
+static bool is_e4m3(lv_tensor t) { return t.dtype == LV_E4M3; }
+static bool is_of_one_kind(lv_tensor x, lv_tensor w) { return is_e4m3(x) == is_e4m3(w); }
+
 static bool same_count(lv_tensor a, lv_tensor b)
 {
     return lv_tensor_count(a) == lv_tensor_count(b);
@@ -66,14 +69,19 @@ lvsa_status lv_take(lv_tensor *out, lv_exec *e, lvsa_dtype dtype, int rank, cons
         if (shape[i] < 0 || !lv_mul(&bytes, bytes, (size_t)shape[i]))
             return lv_fail(LVSA_ERR_MEMORY, "a tensor of %lld x ...: too large",
                            (long long)shape[0]);
-    return lv_arena_take(&out->data, &e->arena, bytes);
+    LV_TRY(lv_arena_take(&out->data, &e->arena, bytes));
+    if (dtype != LV_E4M3) return LVSA_OK;
+    void *scale;
+    LV_TRY(lv_arena_take(&scale, &e->arena, (size_t)shape[0] * sizeof *out->scale));
+    out->scale = scale;
+    return LVSA_OK;
 }
 
 lvsa_status lv_op_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
                          lv_activation f)
 {
     if (out.shape[0] != x.shape[0] || out.shape[1] != w.shape[0] || x.shape[1] != w.shape[1] ||
-        !is_vector(b, w.shape[0]))
+        !is_vector(b, w.shape[0]) || !is_of_one_kind(x, w) || (is_e4m3(out) && !is_e4m3(x)))
         return misfit("linear", out, x);
     RUN_OR_PREPARE(LV_KIND_LINEAR, flops_of(x.shape[0], w), size_of(out) + size_of(x) + size_of(w),
                    linear, out, x, w, b, f);
@@ -83,7 +91,8 @@ lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, 
                              lv_tensor gate)
 {
     if (x.shape[0] != y.shape[0] || x.shape[1] != w.shape[0] || y.shape[1] != w.shape[1] ||
-        !is_vector(b, w.shape[0]) || !is_vector(gate, w.shape[0]))
+        !is_vector(b, w.shape[0]) || !is_vector(gate, w.shape[0]) || !is_of_one_kind(y, w) ||
+        is_e4m3(x))
         return misfit("linear_add", x, y);
     RUN_OR_PREPARE(LV_KIND_LINEAR, flops_of(y.shape[0], w),
                    2 * size_of(x) + size_of(y) + size_of(w), linear_add, x, y, w, b, gate);

@@ -25,7 +25,8 @@ typedef struct lv_exec {
     lv_arena arena;
 } lv_exec;
 
-/* A tensor from the arena, gone with the mark it was taken after. Its numbers are undefined. */
+/* A tensor from the arena, gone with the mark it was taken after. Its numbers are undefined; an
+ * e4m3 matrix has room for its scales. */
 lvsa_status lv_take(lv_tensor *out, lv_exec *e, lvsa_dtype dtype, int rank, const int64_t *shape);
 #define LV_SHAPE(...) (const int64_t[]){__VA_ARGS__}
 
@@ -37,7 +38,13 @@ typedef enum lv_activation {
     LV_GELU_TANH, /* the tanh approximation, as torch's "tanh"       */
 } lv_activation;
 
-/* out[N,O] = f(x[N,I] w[O,I]^T + b[O]); b may be no tensor (data NULL, rank 0). */
+/* On a GPU x and w may both be e4m3, I and O multiples of 16: the products are of those numbers,
+ * the sums f32, and the scales come behind them. Whoever writes an e4m3 matrix chooses its scales:
+ * each row's largest number becomes LV_E4M3_MOST, so that none is off by more than half its last
+ * bit. */
+
+/* out[N,O] = f(x[N,I] w[O,I]^T + b[O]); b may be no tensor (data NULL, rank 0). out may be e4m3
+ * where x and w are. */
 lvsa_status lv_op_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
                          lv_activation f);
 
@@ -48,7 +55,7 @@ lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, 
 /* ---- norms ----------------------------------------------------------------------------------- */
 
 /* out = ((x - mean) / sqrt(variance + eps) * weight + bias) * (1 + scale) + shift, row by row, in
- * f32. weight, bias, scale and shift are f32 [E] or no tensors. out may be x. */
+ * f32. weight, bias, scale and shift are f32 [E] or no tensors. out may be x, or e4m3. */
 typedef struct lv_layer_norm {
     lv_tensor weight, bias, scale, shift;
     float eps;
@@ -153,7 +160,7 @@ lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend
 lvsa_status lv_op_pixels(lv_exec *e, void *rgb, lv_tensor frames);
 static inline size_t lv_pixels_bytes(int64_t count) { return (size_t)(count + 3) / 4 * 4 + 4; }
 
-/* Copies count numbers within the device; types may differ. */
+/* Copies count numbers within the device; types may differ, and out may be e4m3. */
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x);
 lvsa_status lv_op_zero(lv_exec *e, lv_tensor out);
 

@@ -8,6 +8,9 @@
 
 enum { ALIGNMENT = 256 }; /* of a weight on the device, in bytes */
 
+/* Numbers from which on waking other threads pays. */
+enum { PARALLEL = 1 << 16 };
+
 /* A group of which two repeats are on the device, repeat i in slot i mod 2. */
 typedef struct turns {
     lv_weight_group group; /* repeat 0: there is none */
@@ -77,6 +80,9 @@ static lv_tensor shape_of(const lv_weight *w, lvsa_dtype dtype)
 static void channels_last(float *to, const float *from, int64_t outputs, int64_t points,
                           int64_t inputs)
 {
+#ifdef LVSA_HAVE_OPENMP
+#pragma omp parallel for schedule(static) if (outputs * points * inputs >= PARALLEL)
+#endif
     for (int64_t o = 0; o < outputs; o++)
         for (int64_t k = 0; k < points; k++)
             for (int64_t i = 0; i < inputs; i++)
@@ -86,6 +92,9 @@ static void channels_last(float *to, const float *from, int64_t outputs, int64_t
 static void narrow(void *to, const float *from, size_t count, lvsa_dtype dtype)
 {
     uint16_t *half = to;
+#ifdef LVSA_HAVE_OPENMP
+#pragma omp parallel for schedule(static) if (count >= PARALLEL)
+#endif
     for (size_t i = 0; i < count; i++)
         half[i] = dtype == LVSA_BF16 ? lv_f32_to_bf16(from[i]) : lv_f32_to_f16(from[i]);
 }
@@ -112,9 +121,24 @@ static bool is_as_it_is(const lv_param *param)
            lv_weight_is_aligned(&param->file);
 }
 
-static size_t slot_of(const lv_param *param)
+/* Bytes of the weight's numbers on the device, from one place of weights to the next. */
+static size_t numbers_of(const lv_param *param)
 {
     return lv_round_up(param->file.count * lv_dtype_bytes(param->t.dtype), ALIGNMENT);
+}
+
+/* The same with an e4m3 matrix's scales, which stand behind its numbers. */
+static size_t slot_of(const lv_param *param)
+{
+    const size_t rows = param->t.dtype == LV_E4M3 ? (size_t)param->t.shape[0] : 0;
+    return numbers_of(param) + lv_round_up(rows * sizeof *param->t.scale, ALIGNMENT);
+}
+
+static void place(lv_param *param, void *at)
+{
+    param->t.data = at;
+    if (param->t.dtype == LV_E4M3)
+        param->t.scale = (float *)(void *)((char *)at + numbers_of(param));
 }
 
 /* Bytes that the weight takes of the device, none where it is used in the file. */
@@ -131,6 +155,7 @@ static lvsa_status upload_aside(lv_params *p, const lv_param *param)
     lv_device *device = p->device;
     const size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
     if (device->upload_aside) return device->upload_aside(device, param->t, w->data, w->dtype);
+    if (param->t.dtype == LV_E4M3) return device->upload_as(device, param->t, w->data, w->dtype);
     float *wide = lv_zalloc_array(w->count, 2 * sizeof *wide);
     if (!wide) return lv_fail(LVSA_ERR_MEMORY, "converting %zu weights: no memory", w->count);
     lvsa_status s =
@@ -145,7 +170,7 @@ static lvsa_status upload(lv_params *p, lv_param *param, void *room)
     const lv_weight *w = &param->file;
     lv_device *device = p->device;
     const size_t bytes = w->count * lv_dtype_bytes(param->t.dtype);
-    param->t.data = room ? room : (void *)(uintptr_t)w->data;
+    place(param, room ? room : (void *)(uintptr_t)w->data);
     if (!room || device->dry) return LVSA_OK;
     if (is_as_it_is(param)) return device->upload(device, room, w->data, bytes);
     if (device->upload_as && param->t.rank != 5)
@@ -213,7 +238,7 @@ lvsa_status lv_params_load_in_turns(lv_params *params, lv_weights *weights,
         char *at = (char *)memory + (size_t)(block % 2) * room;
         for (size_t i = 0; i < group->spec_count; i++) {
             lv_param *param = get_param(group, block, i);
-            param->t.data = at;
+            place(param, at);
             at += slot_of(param);
         }
     }

@@ -21,8 +21,10 @@ lvsa_status lv_params_create(lv_params **out, lv_device *device);
 void lv_params_free(lv_params **params);
 
 /* Binds the group (see weights.h) and brings its weights to the device:
- *   matrices [O, I]                                 as `dtype`, the device's or f32
- *   kernels [O, I, ky, kx] and [O, I, kt, ky, kx]   as `dtype`, laid out [O, kt, ky, kx, I]
+ *   matrices [O, I]                                 as `dtype`: the device's, f32, or e4m3 where
+ *                                                   the device's upload_as() makes it
+ *   kernels [O, I, ky, kx] and [O, I, kt, ky, kx]   as `dtype`, laid out [O, kt, ky, kx, I]; not
+ *                                                   e4m3
  *   vectors [C] and [C, 1, ...]                     as f32 [C]
  *   everything else, such as [1, 6, E]              as f32, in its own shape
  * Where nothing has to change, the CPU computes with the file's own mapping: keep `weights` open as

@@ -10,13 +10,20 @@
 enum { LV_MAX_RANK = 5 };
 
 /* A view: copying it copies no numbers. Who made the memory frees it (an arena, a parameter
- * store). */
+ * store).
+ *
+ * e4m3 has a sign, 4 bits of exponent and 3 of fraction: up to 448, and from 2^-6 on the fraction's
+ * last bit is 1/16 to 1/8 of the number. Of that type are matrices [N, I] alone, whose number
+ * (n, i) is scale[n] times what stands there. */
 typedef struct lv_tensor {
     void *data; /* of the device; NULL while memory is being measured */
     lvsa_dtype dtype;
     int rank;
     int64_t shape[LV_MAX_RANK]; /* 1 past the rank */
+    float *scale;               /* [N] of an e4m3 matrix, of the device; otherwise NULL */
 } lv_tensor;
+
+#define LV_E4M3_MOST 448.0f
 
 /* A view of memory that somebody else owns. */
 static inline lv_tensor lv_tensor_view(void *data, lvsa_dtype dtype, int rank,
@@ -43,6 +50,7 @@ static inline lv_tensor lv_tensor_rows(lv_tensor t, int64_t first, int64_t count
 {
     if (t.data)
         t.data = (char *)t.data + (size_t)(first * lv_tensor_row(t)) * lv_dtype_bytes(t.dtype);
+    if (t.scale) t.scale += first;
     t.shape[0] = count;
     return t;
 }

@@ -14,7 +14,11 @@
  *
  * Memory: x, q, k, v and the attention's output are the only [S, E] buffers; everything else goes
  * over as many tokens at a time as the device likes. The text's keys and values are computed once
- * for a prompt. */
+ * for a prompt.
+ *
+ * fp8: all matrices of the blocks are e4m3, 98 % of the weights and nearly all of the dense layers'
+ * work, and so is what they multiply. Patches, time, text and head stay as they are: all blocks
+ * build on them, and they cost nothing. */
 #include <math.h>
 #include <string.h>
 
@@ -47,6 +51,7 @@ typedef struct block {
 typedef struct wan {
     lv_model base;
     int64_t width, ff; /* E, F */
+    lvsa_dtype dense;  /* of the blocks' matrices and of what they multiply */
     double eps;
     lv_weights *weights;
     lv_params *params;
@@ -147,8 +152,8 @@ static lvsa_status load(wan *m)
     LV_TRY(lv_params_load(m->params, m->weights, &time, LVSA_F32));
     LV_TRY(lv_params_load(m->params, m->weights, &condition, dtype));
     LV_TRY(m->base.device->offload
-               ? lv_params_load_in_turns(m->params, m->weights, &blocks, dtype)
-               : lv_params_load(m->params, m->weights, &blocks, dtype));
+               ? lv_params_load_in_turns(m->params, m->weights, &blocks, m->dense)
+               : lv_params_load(m->params, m->weights, &blocks, m->dense));
     m->base.unknown = lv_weights_count_unknown(&m->base.unknown_name, m->weights, unused);
     return LVSA_OK;
 }
@@ -249,6 +254,7 @@ static lvsa_status wan_open(lv_model **out, lv_device *device, const char *direc
                          .heads = 12,
                          .head_dim = 128};
     m->ff = 8960, m->eps = 1e-6;
+    m->dense = device->fp8 ? LV_E4M3 : device->dtype;
 
     lvsa_status s = read_config(m, directory);
     if (s == LVSA_OK) {
@@ -279,6 +285,27 @@ static lvsa_status leave(const wan *m, const lv_exec *e, int64_t i)
 
 static const lv_tensor none;
 
+/* x as dense layers of the blocks multiply it: itself, or an e4m3 copy from the arena. */
+static lvsa_status find_factor(lv_tensor *out, const wan *m, lv_exec *e, lv_tensor x)
+{
+    *out = x;
+    if (m->dense != LV_E4M3) return LVSA_OK;
+    LV_TRY(lv_take(out, e, LV_E4M3, 2, x.shape));
+    return lv_op_copy(e, *out, x);
+}
+
+/* Room for such rows where others, as many and as long, were or will be. */
+static lvsa_status view_factor(lv_tensor *out, const wan *m, lv_exec *e, lv_tensor memory)
+{
+    lv_tensor scale;
+    *out = memory;
+    if (m->dense != LV_E4M3) return LVSA_OK;
+    LV_TRY(lv_take(&scale, e, LVSA_F32, 1, memory.shape));
+    *out = lv_tensor_view(memory.data, LV_E4M3, 2, memory.shape);
+    out->scale = scale.data;
+    return LVSA_OK;
+}
+
 /* text_k and text_v of every block from [rows, text width] f32 in host memory. */
 static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *embedding, int64_t rows)
 {
@@ -295,6 +322,7 @@ static lvsa_status project_text(wan *m, lv_exec *e, int index, const float *embe
     LV_TRY(lv_op_copy(e, in, raw));
     LV_TRY(lv_op_linear(e, hidden, in, m->text1.t, m->text1_bias.t, LV_GELU_TANH));
     LV_TRY(lv_op_linear(e, text, hidden, m->text2.t, m->text2_bias.t, LV_LINEAR));
+    LV_TRY(find_factor(&text, m, e, text));
     for (int64_t i = 0; i < m->base.layers; i++) {
         block *b = &m->blocks[i];
         const attention *a = &b->cross;
@@ -443,15 +471,15 @@ static lvsa_status self_attention(const pass *p, const block *b)
     const lv_layer_norm norm = {
         .shift = modulate(p, 0), .scale = modulate(p, 1), .eps = (float)m->eps};
     size_t mark = lv_arena_mark(&e->arena);
-    lv_tensor q, k, v, out;
+    lv_tensor q, k, v, out, normed, factor;
     LV_TRY(lv_take(&q, e, e->dtype, 2, LV_SHAPE(p->tokens, m->width)));
     LV_TRY(lv_take(&k, e, e->dtype, 2, LV_SHAPE(p->tokens, m->width)));
     LV_TRY(lv_take(&v, e, e->dtype, 2, LV_SHAPE(p->tokens, m->width)));
     LV_TRY(lv_take(&out, e, e->dtype, 2, LV_SHAPE(p->tokens, m->width)));
+    LV_TRY(view_factor(&normed, m, e, out)); /* until attention writes `out` */
     FOR_ROWS(p, first, count)
     {
-        /* `out` keeps the normalised rows until attention writes it. */
-        lv_tensor n = lv_tensor_rows(out, first, count), rows = lv_tensor_rows(k, first, count);
+        lv_tensor n = lv_tensor_rows(normed, first, count), rows = lv_tensor_rows(k, first, count);
         LV_TRY(lv_op_layer_norm(e, n, lv_tensor_rows(p->x, first, count), &norm));
         LV_TRY(lv_op_linear(e, rows, n, a->k.t, a->k_bias.t, LV_LINEAR));
         LV_TRY(lv_op_norm_rope(e, rows, a->k_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
@@ -461,7 +489,7 @@ static lvsa_status self_attention(const pass *p, const block *b)
     LV_TRY(lv_sequence_begin(p->step->sequence, e, k, v));
     FOR_ROWS(p, first, count)
     {
-        lv_tensor n = lv_tensor_rows(out, first, count), rows = lv_tensor_rows(q, first, count);
+        lv_tensor n = lv_tensor_rows(normed, first, count), rows = lv_tensor_rows(q, first, count);
         LV_TRY(lv_op_linear(e, rows, n, a->q.t, a->q_bias.t, LV_LINEAR));
         LV_TRY(lv_op_norm_rope(e, rows, a->q_norm.t, (float)m->eps, &m->rope.rope, p->first + first,
                                m->base.head_dim));
@@ -475,10 +503,10 @@ static lvsa_status self_attention(const pass *p, const block *b)
                                                    .head_dim = m->base.head_dim,
                                                    .runs = p->step->runs,
                                                    .backend = p->step->backend}));
-    FOR_ROWS(p, first, count)
-    LV_TRY(lv_op_linear_add(e, lv_tensor_rows(p->x, first, count),
-                            lv_tensor_rows(out, first, count), a->out.t, a->out_bias.t,
-                            modulate(p, 2)));
+    /* All tokens at once, for there is no scratch to it: q's memory holds an e4m3 copy. */
+    LV_TRY(view_factor(&factor, m, e, m->dense == LV_E4M3 ? q : out));
+    if (m->dense == LV_E4M3) LV_TRY(lv_op_copy(e, factor, out));
+    LV_TRY(lv_op_linear_add(e, p->x, factor, a->out.t, a->out_bias.t, modulate(p, 2)));
     lv_arena_release(&e->arena, mark);
     return LVSA_OK;
 }
@@ -491,9 +519,10 @@ static lvsa_status cross_attention_rows(const pass *p, const block *b, lv_tensor
     const int64_t rows = x.shape[0];
     const lv_layer_norm norm = {
         .weight = b->cross_norm.t, .bias = b->cross_norm_bias.t, .eps = (float)m->eps};
-    lv_tensor n, q;
-    LV_TRY(lv_take(&n, e, e->dtype, 2, LV_SHAPE(rows, m->width)));
+    lv_tensor n, q, out;
+    LV_TRY(lv_take(&n, e, m->dense, 2, LV_SHAPE(rows, m->width)));
     LV_TRY(lv_take(&q, e, e->dtype, 2, LV_SHAPE(rows, m->width)));
+    LV_TRY(lv_take(&out, e, e->dtype, 2, LV_SHAPE(rows, m->width)));
     LV_TRY(lv_op_layer_norm(e, n, x, &norm));
     LV_TRY(lv_op_linear(e, q, n, a->q.t, a->q_bias.t, LV_LINEAR));
     LV_TRY(lv_op_norm_rope(e, q, a->q_norm.t, (float)m->eps, NULL, 0, m->base.head_dim));
@@ -506,7 +535,7 @@ static lvsa_status cross_attention_rows(const pass *p, const block *b, lv_tensor
                            .head_dim = m->base.head_dim,
                            .q = q.data,
                            .q_strides = s,
-                           .out = n.data,
+                           .out = out.data,
                            .out_strides = s,
                            .sources = 1};
     call.source[0] = (lvsa_source){.k = k.data,
@@ -516,7 +545,8 @@ static lvsa_status cross_attention_rows(const pass *p, const block *b, lv_tensor
                                    .tokens = k.shape[0],
                                    .last_row_count = m->text_last_count[p->step->text]};
     LV_TRY(lv_op_attention(e, &call));
-    return lv_op_linear_add(e, x, n, a->out.t, a->out_bias.t, none);
+    LV_TRY(find_factor(&out, m, e, out));
+    return lv_op_linear_add(e, x, out, a->out.t, a->out_bias.t, none);
 }
 
 static lvsa_status feed_forward_rows(const pass *p, const block *b, lv_tensor x)
@@ -526,8 +556,8 @@ static lvsa_status feed_forward_rows(const pass *p, const block *b, lv_tensor x)
     const lv_layer_norm norm = {
         .shift = modulate(p, 3), .scale = modulate(p, 4), .eps = (float)m->eps};
     lv_tensor n, hidden;
-    LV_TRY(lv_take(&n, e, e->dtype, 2, LV_SHAPE(x.shape[0], m->width)));
-    LV_TRY(lv_take(&hidden, e, e->dtype, 2, LV_SHAPE(x.shape[0], m->ff)));
+    LV_TRY(lv_take(&n, e, m->dense, 2, LV_SHAPE(x.shape[0], m->width)));
+    LV_TRY(lv_take(&hidden, e, m->dense, 2, LV_SHAPE(x.shape[0], m->ff)));
     LV_TRY(lv_op_layer_norm(e, n, x, &norm));
     LV_TRY(lv_op_linear(e, hidden, n, b->up.t, b->up_bias.t, LV_GELU_TANH));
     return lv_op_linear_add(e, x, hidden, b->down.t, b->down_bias.t, modulate(p, 5));

@@ -3,15 +3,22 @@
 
 #include <string.h>
 
+#ifdef LVSA_HAVE_OPENMP
+#include <omp.h>
+#endif
+
 #include "base/mem.h"
 #include "engine/attention/tiles.h"
 
-/* Rows of a pass: with 1,536 columns, products of twelve waves of the largest tiles on a Hopper
- * card; yet the feed-forward part's scratch is less than q, k and v of a long video. */
-enum { ROWS = 32768, MOST_TILES = 256 };
+/* Rows of a pass: tiles of 128 rows are whole waves then, whatever the columns; 33,792 on an H100.
+ * Yet the feed-forward part's scratch is less than q, k and v of a long video. */
+enum { ROWS_A_PROCESSOR = 256, MOST_TILES = 256 };
 
 /* The mark of follow(), behind those of offloading. */
 enum { FOLLOWED = 2 };
+
+/* Threads that copy to a GPU, and what one copies at a time. */
+enum { COPY_THREADS = 8, PIECE = 1 << 20 };
 
 static lvsa_status use(const lv_cuda_device *d)
 {
@@ -43,11 +50,48 @@ static void release(lv_device *device, void *memory)
     if (!d->cuda->use(d->gpu)) d->cuda->release(d->gpu, memory);
 }
 
+/* One thread copies a mapped file at a tenth of what the bus to a GPU moves; some do at half. */
+static void copy_by_threads(char *to, const char *from, size_t bytes)
+{
+    const size_t pieces = (bytes + PIECE - 1) / PIECE;
+#ifdef LVSA_HAVE_OPENMP
+    const int most = omp_get_max_threads(), threads = most < COPY_THREADS ? most : COPY_THREADS;
+#pragma omp parallel for schedule(static) num_threads(threads) if (pieces > 1)
+#endif
+    for (size_t i = 0; i < pieces; i++) {
+        const size_t at = i * PIECE, left = bytes - at;
+        memcpy(to + at, from + at, left < PIECE ? left : PIECE);
+    }
+}
+
+/* Through pinned memory, a piece copied into it while others leave it. An e4m3 matrix goes in whole
+ * rows, other tensors in any pieces. */
+static lvsa_status send(const lv_cuda_device *d, lv_cuda *gpu, lv_tensor to, const char *from,
+                        lvsa_dtype type)
+{
+    const int64_t count = lv_tensor_count(to);
+    if (to.dtype != LV_E4M3) to = lv_tensor_view(to.data, to.dtype, 1, &count);
+    const size_t row = (size_t)lv_tensor_row(to) * lv_dtype_bytes(type);
+    const int64_t most = row ? (int64_t)(LV_CUDA_STAGE / row) : 0, rows = to.shape[0];
+    void *stage;
+    LV_TRY(use(d));
+    if (most == 0)
+        return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: a row of %zu bytes: %d at most", row,
+                       LV_CUDA_STAGE);
+    for (int64_t first = 0, some; first < rows; first += some, from += (size_t)some * row) {
+        some = rows - first < most ? rows - first : most;
+        LV_TRY(lv_cuda_check(d->cuda->get_stage(gpu, &stage), "copying to the device"));
+        copy_by_threads(stage, from, (size_t)some * row);
+        LV_TRY(lv_cuda_check(d->cuda->send_stage(gpu, lv_tensor_rows(to, first, some), type),
+                             "copying to the device"));
+    }
+    return LVSA_OK;
+}
+
 static lvsa_status upload_as(lv_device *device, lv_tensor to, const void *from, lvsa_dtype type)
 {
     const lv_cuda_device *d = (const lv_cuda_device *)device;
-    LV_TRY(use(d));
-    return lv_cuda_check(d->cuda->upload(d->gpu, to, from, type), "copying to the device");
+    return send(d, d->gpu, to, from, type);
 }
 
 static lvsa_status download(lv_device *device, void *to, const void *from, size_t bytes)
@@ -107,7 +151,7 @@ static lvsa_status upload_aside(lv_device *device, lv_tensor to, const void *fro
 {
     lv_cuda_device *d = (lv_cuda_device *)device;
     LV_TRY(open_aside(d));
-    return lv_cuda_check(d->cuda->upload(d->aside, to, from, type), "copying to the device");
+    return send(d, d->aside, to, from, type);
 }
 
 static lvsa_status mark(lv_device *device, bool aside, int slot)
@@ -210,6 +254,8 @@ static lvsa_status open_gpu(lv_cuda_device *d, const lv_cuda_table *table, int i
                        index, failure);
     state_peaks(&d->base, gpu.name);
     d->capability = 10 * gpu.major + gpu.minor;
+    d->base.takes_e4m3 = d->capability >= 90; /* cuBLASLt scales rows from there on */
+    d->base.rows = (int64_t)gpu.processors * ROWS_A_PROCESSOR;
     LV_TRY(lv_cuda_check(d->cuda->open(&d->gpu, index), "opening the GPU"));
     LV_TRY(lv_cuda_check(d->cuda->get_memory(d->gpu, &total, &available), "asking the GPU"));
     d->base.stream = d->cuda->get_stream(d->gpu);
@@ -233,7 +279,6 @@ lvsa_status lv_cuda_device_open(lv_device **out, int index)
                           .index = index,
                           .dtype = LVSA_BF16,
                           .ops = &lv_cuda_ops_table,
-                          .rows = ROWS,
                           .allocate = allocate,
                           .release = release,
                           .upload = upload,

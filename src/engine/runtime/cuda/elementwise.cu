@@ -4,8 +4,6 @@
  * over latents, texts and vectors, so that one number a thread, coalesced, is enough. */
 #include "engine/runtime/cuda/numbers.cuh"
 
-#include <cuda_fp16.h>
-
 /* out = a + b, b over and over */
 __global__ static void add(lv_numbers out, lv_numbers a, lv_numbers b, int64_t count,
                            int64_t period)
@@ -34,11 +32,7 @@ const char *lv_cuda_gelu_multiply(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_t
 /* Also a copy between types: f is LV_LINEAR. */
 __global__ static void activate(lv_numbers out, lv_numbers a, int64_t count, lv_activation f)
 {
-    FOR_NUMBERS(i, count)
-    {
-        const float x = a.load(i);
-        out.store(i, f == LV_SILU ? lv_silu(x) : f == LV_GELU_TANH ? lv_gelu_tanh(x) : x);
-    }
+    FOR_NUMBERS(i, count) out.store(i, lv_activate(a.load(i), f));
 }
 
 const char *lv_cuda_activate(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activation f)
@@ -47,17 +41,10 @@ const char *lv_cuda_activate(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activa
     LAUNCH(activate, gpu, count, lv_numbers(out), lv_numbers(a), count, f);
 }
 
-/* f16 comes in only from files; it has no other operation. */
-__global__ static void widen(lv_numbers out, const __half *in, int64_t count)
-{
-    FOR_NUMBERS(i, count) out.store(i, __half2float(in[i]));
-}
-
 const char *lv_cuda_copy(lv_cuda *gpu, lv_tensor out, lv_tensor x)
 {
     const int64_t count = lv_tensor_count(out);
-    if (x.dtype == LVSA_F16)
-        LAUNCH(widen, gpu, count, lv_numbers(out), static_cast<const __half *>(x.data), count);
+    if (out.dtype == LV_E4M3) return lv_cuda_activate_rows(gpu, out, x, {}, LV_LINEAR);
     if (x.dtype != out.dtype) return lv_cuda_activate(gpu, out, x, LV_LINEAR);
     return lv_cuda_text(cudaMemcpyAsync(out.data, x.data,
                                         size_t(count) * (x.dtype == LVSA_F32 ? 4 : 2),

@@ -9,15 +9,14 @@ static const char *use(lv_cuda *gpu) { return lv_cuda_text(cudaSetDevice(gpu->in
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static const char *make_stages(lv_cuda *gpu)
+static const char *make_events(lv_cuda *gpu)
 {
-    for (lv_cuda_stage &s : gpu->stage) {
-        LV_CUDA_TRY(lv_cuda_text(cudaMallocHost(&s.host, kStageBytes)));
-        LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&s.device, kStageBytes)));
+    for (lv_cuda_stage &s : gpu->stage)
         LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming)));
-    }
     for (lv_cuda_slot &s : gpu->slot)
         LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming)));
+    for (cudaEvent_t &e : gpu->mark)
+        LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&e, cudaEventDisableTiming)));
     return nullptr;
 }
 
@@ -27,9 +26,7 @@ static const char *make(lv_cuda *gpu)
     LV_CUDA_TRY(lv_cuda_text(
         cudaDeviceGetAttribute(&gpu->processors, cudaDevAttrMultiProcessorCount, gpu->index)));
     LV_CUDA_TRY(lv_cuda_text(cudaStreamCreateWithFlags(&gpu->stream, cudaStreamNonBlocking)));
-    LV_CUDA_TRY(make_stages(gpu));
-    for (cudaEvent_t &e : gpu->mark)
-        LV_CUDA_TRY(lv_cuda_text(cudaEventCreateWithFlags(&e, cudaEventDisableTiming)));
+    LV_CUDA_TRY(make_events(gpu));
     LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&gpu->workspace, kWorkspaceBytes)));
     const cublasStatus_t s = cublasLtCreate(&gpu->blas);
     return s == CUBLAS_STATUS_SUCCESS ? nullptr : cublasLtGetStatusString(s);
@@ -104,52 +101,41 @@ static const char *release(lv_cuda *gpu, void *memory)
     return lv_cuda_text(cudaFree(memory));
 }
 
-static size_t bytes_of(lvsa_dtype type) { return type == LVSA_F32 ? 4 : 2; }
 
-/* One piece: numbers first .. first + count - 1 of `to`. */
-static const char *upload_piece(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type,
-                                int64_t first, int64_t count)
+/* Its memory is made when it is first wanted: a device that only counts wants none. */
+static const char *get_stage(lv_cuda *gpu, void **out)
 {
     lv_cuda_stage *s = &gpu->stage[gpu->next_stage];
-    const size_t bytes = size_t(count) * bytes_of(type);
-    char *at = static_cast<char *>(to.data) + size_t(first) * bytes_of(to.dtype);
-    gpu->next_stage = (gpu->next_stage + 1) % kStages;
-    LV_CUDA_TRY(lv_cuda_text(cudaEventSynchronize(s->done)));
-    memcpy(s->host, static_cast<const char *>(from) + size_t(first) * bytes_of(type), bytes);
-    void *landing = type == to.dtype ? at : s->device;
-    LV_CUDA_TRY(lv_cuda_text(
-        cudaMemcpyAsync(landing, s->host, bytes, cudaMemcpyHostToDevice, gpu->stream)));
-    if (landing == s->device) {
-        lv_tensor out = to, in = to;
-        out.data = at, in.data = s->device, in.dtype = type;
-        out.rank = in.rank = 1;
-        for (int i = 0; i < LV_MAX_RANK; i++) out.shape[i] = in.shape[i] = i ? 1 : count;
-        LV_CUDA_TRY(lv_cuda_copy(gpu, out, in));
-    }
-    return lv_cuda_text(cudaEventRecord(s->done, gpu->stream));
+    if (!s->host) LV_CUDA_TRY(lv_cuda_text(cudaMallocHost(&s->host, LV_CUDA_STAGE)));
+    if (!s->device) LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&s->device, LV_CUDA_STAGE)));
+    *out = s->host;
+    return lv_cuda_text(cudaEventSynchronize(s->done));
 }
 
-static const char *upload(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type)
+static const char *send_stage(lv_cuda *gpu, lv_tensor to, lvsa_dtype type)
 {
-    const int64_t total = lv_tensor_count(to), most = int64_t(kStageBytes / bytes_of(type));
-    for (int64_t first = 0; first < total; first += most)
-        LV_CUDA_TRY(upload_piece(gpu, to, from, type, first,
-                                 total - first < most ? total - first : most));
-    return nullptr;
+    lv_cuda_stage *s = &gpu->stage[gpu->next_stage];
+    const size_t bytes = size_t(lv_tensor_count(to)) * lv_dtype_bytes(type);
+    void *landing = type == to.dtype ? to.data : s->device;
+    gpu->next_stage = (gpu->next_stage + 1) % kStages;
+    LV_CUDA_TRY(lv_cuda_text(
+        cudaMemcpyAsync(landing, s->host, bytes, cudaMemcpyHostToDevice, gpu->stream)));
+    if (landing == s->device)
+        LV_CUDA_TRY(lv_cuda_copy(gpu, to, lv_tensor_view(s->device, type, to.rank, to.shape)));
+    return lv_cuda_text(cudaEventRecord(s->done, gpu->stream));
 }
 
 /* Through pinned memory: a copy into pages that may be swapped is several times slower. */
 static const char *download(lv_cuda *gpu, void *to, const void *from, size_t bytes)
 {
     for (size_t at = 0, piece; at < bytes; at += piece) {
-        lv_cuda_stage *s = &gpu->stage[gpu->next_stage];
-        piece = bytes - at < kStageBytes ? bytes - at : kStageBytes;
-        gpu->next_stage = (gpu->next_stage + 1) % kStages;
-        LV_CUDA_TRY(lv_cuda_text(cudaEventSynchronize(s->done)));
-        LV_CUDA_TRY(lv_cuda_text(cudaMemcpyAsync(s->host, static_cast<const char *>(from) + at,
+        void *stage;
+        piece = bytes - at < LV_CUDA_STAGE ? bytes - at : LV_CUDA_STAGE;
+        LV_CUDA_TRY(get_stage(gpu, &stage));
+        LV_CUDA_TRY(lv_cuda_text(cudaMemcpyAsync(stage, static_cast<const char *>(from) + at,
                                                  piece, cudaMemcpyDeviceToHost, gpu->stream)));
         LV_CUDA_TRY(lv_cuda_text(cudaStreamSynchronize(gpu->stream)));
-        memcpy(static_cast<char *>(to) + at, s->host, piece);
+        memcpy(static_cast<char *>(to) + at, stage, piece);
     }
     return nullptr;
 }
@@ -220,7 +206,8 @@ const lv_cuda_ops lv_cuda_module_ops = {
     get_identity,
     allocate,
     release,
-    upload,
+    get_stage,
+    send_stage,
     download,
     fetch,
     await,
@@ -232,6 +219,7 @@ const lv_cuda_ops lv_cuda_module_ops = {
     lv_cuda_find_algorithm,
     lv_cuda_multiply,
     lv_cuda_gate_weights,
+    lv_cuda_activate_rows,
     lv_cuda_layer_norm,
     lv_cuda_rms_norm,
     lv_cuda_norm_rope,

@@ -4,6 +4,7 @@
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "engine/runtime/cuda/kernels.h"
@@ -12,13 +13,12 @@
 /* Pinned host memory that copies go through, piece by piece, so that reading a file and copying
  * overlap. */
 struct lv_cuda_stage {
-    void *host;       /* [kStageBytes], pinned                        */
+    void *host;       /* [LV_CUDA_STAGE], pinned                        */
     void *device;     /* the same on the GPU, for what is converted   */
     cudaEvent_t done; /* the copy out of it                           */
 };
 
-constexpr int kStages = 2;
-constexpr size_t kStageBytes = size_t(16) << 20;
+constexpr int kStages = 3;
 constexpr size_t kWorkspaceBytes = size_t(32) << 20; /* of cuBLASLt */
 
 /* Pinned host memory that frames are fetched into; it grows with what is asked. */
@@ -62,12 +62,14 @@ extern const lv_cuda_ops lv_cuda_module_ops; /* gpu.cu */
 const char *lv_cuda_find_algorithm(lv_cuda *gpu, lv_cuda_algorithm *out, const lv_cuda_product *p,
                                    bool timed);
 const char *lv_cuda_multiply(lv_cuda *gpu, const lv_cuda_product *p, const lv_cuda_algorithm *how,
-                             void *out, const void *x, const void *w, const void *bias);
+                             const lv_cuda_operands *o);
 const char *lv_cuda_gate_weights(lv_cuda *gpu, lv_tensor w_out, lv_tensor b_out, lv_tensor w,
                                  lv_tensor b, lv_tensor gate);
 
 /* rows.cu */
 const char *lv_cuda_layer_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, const lv_layer_norm *norm);
+const char *lv_cuda_activate_rows(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor bias,
+                                  lv_activation f);
 const char *lv_cuda_rms_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor weight, float eps);
 const char *lv_cuda_norm_rope(lv_cuda *gpu, lv_tensor x, lv_tensor weight, float eps,
                               const lv_rope *rope, int64_t first, int64_t head_dim);
@@ -104,14 +106,18 @@ const char *lv_cuda_zero(lv_cuda *gpu, lv_tensor out);
 
 #ifdef __CUDACC__
 
-/* A number of a tensor whose type is known when the kernel runs. */
+/* A number of a tensor whose type is known when the kernel runs; f16 is read alone. */
 struct lv_numbers {
     void *data;
-    bool bf16; /* otherwise f32 */
+    bool bf16, f16; /* otherwise f32 */
 
-    __host__ explicit lv_numbers(lv_tensor t = {}) : data(t.data), bf16(t.dtype == LVSA_BF16) {}
+    __host__ explicit lv_numbers(lv_tensor t = {})
+        : data(t.data), bf16(t.dtype == LVSA_BF16), f16(t.dtype == LVSA_F16)
+    {
+    }
     __device__ float load(int64_t i) const
     {
+        if (f16) return __half2float(static_cast<const __half *>(data)[i]);
         return bf16 ? __bfloat162float(static_cast<const __nv_bfloat16 *>(data)[i])
                     : static_cast<const float *>(data)[i];
     }
@@ -124,10 +130,26 @@ struct lv_numbers {
 
 __device__ static inline float lv_silu(float x) { return x / (1.0f + __expf(-x)); }
 
-/* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3). */
+/* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3); -2u in powers of 2. By
+ * the two instructions that are made for it: an exact division would take most of a pass's time. */
 __device__ static inline float lv_gelu_tanh(float x)
 {
-    return x / (1.0f + __expf(-1.5957691f * (x + 0.044715f * x * x * x)));
+    float power, inverse;
+    const float exponent = x * fmaf(-0.10294324f, x * x, -2.3022082f);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(exponent));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
+    return x * inverse;
+}
+
+__device__ static inline float lv_activate(float x, lv_activation f)
+{
+    return f == LV_SILU ? lv_silu(x) : f == LV_GELU_TANH ? lv_gelu_tanh(x) : x;
+}
+
+/* What numbers of up to `size` are times as e4m3. */
+__device__ static inline float lv_e4m3_factor(float size)
+{
+    return size > 0.0f ? LV_E4M3_MOST / size : size == 0.0f ? 1.0f : size;
 }
 
 /* Blocks of `threads` for so many items, at most what fills the GPU several times: kernels stride

@@ -3,7 +3,7 @@
  * The library has the shapes checked and the memory taken; the module launches. So every function
  * here takes tensors in device memory, enqueues on its GPU's stream and returns at once, unless it
  * says that it waits: NULL, or a static text that says what failed. Tensors are bf16 or f32, as
- * each says; vectors (weights of norms, biases, gates) are f32.
+ * each says, or e4m3; vectors (weights of norms, biases, gates, scales) are f32.
  *
  * Also read by the module (CUDA C++). */
 #ifndef LV_ENGINE_RUNTIME_CUDA_KERNELS_H
@@ -22,11 +22,18 @@ typedef struct lv_cuda lv_cuda;
 /* out[rows, columns] = x[rows, inner] w[columns, inner]^T, then the rest in this order. */
 typedef struct lv_cuda_product {
     int64_t rows, columns, inner;
-    int32_t dtype;           /* of x, w, out and the bias                               */
-    int32_t align;           /* every row of x, w and out begins at a multiple: 2 to 16 */
-    int32_t bias, gelu, add; /* + bias, f, + what is in out: 0 or 1                     */
-    int32_t unused;          /* 0: products are compared byte by byte                   */
-} lv_cuda_product;
+    int32_t dtype;           /* of x and w; the bias is f32 where they are, otherwise bf16 */
+    int32_t out_dtype;       /* theirs, but bf16 where they are e4m3                       */
+    int32_t align;           /* every row of x, w and out begins at a multiple: 2 to 16    */
+    int32_t bias, gelu, add; /* + bias, f, + what is in out: 0 or 1. No gap follows:       */
+} lv_cuda_product;           /* products are compared byte by byte                         */
+
+/* Device memory of a product. */
+typedef struct lv_cuda_operands {
+    void *out;
+    const void *x, *w, *bias;
+    const float *x_scale, *w_scale; /* of e4m3: [rows], [columns] */
+} lv_cuda_operands;
 
 /* How cuBLASLt multiplies: good for the card and the version of the library that gave it. */
 typedef struct lv_cuda_algorithm {
@@ -35,6 +42,8 @@ typedef struct lv_cuda_algorithm {
 
 /* Slots of marks. */
 enum { LV_CUDA_MARKS = 3 };
+
+enum { LV_CUDA_STAGE = 16 << 20 };
 
 typedef struct lv_cuda_ops {
     /* ---- a GPU ---- */
@@ -51,9 +60,10 @@ typedef struct lv_cuda_ops {
     /* ---- memory; allocate and release wait ---- */
     const char *(*allocate)(lv_cuda *gpu, void **out, size_t bytes); /* 256-byte aligned */
     const char *(*release)(lv_cuda *gpu, void *memory);
-    /* From host memory, converting; `from` may be changed when it returns. Only a copy of more than
-     * the staging memory, or the third that is under way, waits. */
-    const char *(*upload)(lv_cuda *gpu, lv_tensor to, const void *from, lvsa_dtype type);
+    /* Pinned memory of LV_CUDA_STAGE bytes for the caller to fill; then what it has filled goes
+     * its way to `to`: numbers of `type`, converted there. Waits while all stages are on theirs. */
+    const char *(*get_stage)(lv_cuda *gpu, void **out);
+    const char *(*send_stage)(lv_cuda *gpu, lv_tensor to, lvsa_dtype type);
     const char *(*download)(lv_cuda *gpu, void *to, const void *from, size_t bytes); /* waits */
     /* Into pinned memory, slot 0 or 1; await waits and gives the slot's memory. */
     const char *(*fetch)(lv_cuda *gpu, int slot, const void *from, size_t bytes);
@@ -73,11 +83,14 @@ typedef struct lv_cuda_ops {
     const char *(*find_algorithm)(lv_cuda *gpu, lv_cuda_algorithm *out, const lv_cuda_product *p,
                                   bool timed);
     const char *(*multiply)(lv_cuda *gpu, const lv_cuda_product *p, const lv_cuda_algorithm *how,
-                            void *out, const void *x, const void *w, const void *bias);
+                            const lv_cuda_operands *o);
     /* w_out[O,I] = gate[O] w[O,I] and b_out[O] = gate[O] b[O]; without a gate only b_out, without b
-     * only w_out. */
+     * only w_out. Of e4m3 weights the scales alone change. */
     const char *(*gate_weights)(lv_cuda *gpu, lv_tensor w_out, lv_tensor b_out, lv_tensor w,
                                 lv_tensor b, lv_tensor gate);
+    /* out[N,O] = f(x[N,O] + b[O]), e4m3, a row's largest number 448 times its scale. */
+    const char *(*activate_rows)(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor b,
+                                 lv_activation f);
 
     /* ---- as in ops.h ---- */
     const char *(*layer_norm)(lv_cuda *gpu, lv_tensor out, lv_tensor x, const lv_layer_norm *norm);

@@ -32,6 +32,7 @@ static const char *get_gpu(lv_cuda_gpu *out, int index)
     memcpy(out->name, p.name, sizeof out->name - 1); /* longer names are cut; the rest is 0 */
     out->major = p.major, out->minor = p.minor;
     out->memory = (int64_t)p.totalGlobalMem;
+    out->processors = p.multiProcessorCount;
     return nullptr;
 }
 

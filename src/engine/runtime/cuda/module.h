@@ -16,13 +16,14 @@ extern "C" {
 #endif
 
 /* Counts the changes of lv_cuda_table and of what its functions take. */
-enum { LV_CUDA_ABI = 5 };
+enum { LV_CUDA_ABI = 6 };
 
 typedef struct lv_cuda_gpu {
     char name[128];
     int major, minor; /* compute capability: 9, 0 is sm_90   */
     int driver;       /* CUDA version it offers: 13000 is 13.0 */
     int64_t memory;   /* bytes                               */
+    int processors;   /* multiprocessors                     */
 } lv_cuda_gpu;
 
 /* What the module gives. Every function returns NULL, or a static text that says what failed. */

@@ -1,8 +1,9 @@
 /* plans.c: algorithms of products, and the file that keeps them.
  *
- * One line a product: rows, columns, inner, type, alignment, bias, gelu, sum, then the algorithm's
- * eight words in hexadecimal. Lines are only ever added, by any process; of two for one product the
- * first holds. The file's name says the card and the version of cuBLASLt. */
+ * One line a product: rows, columns, inner, type, the result's type, alignment, bias, gelu, sum,
+ * then the algorithm's eight words in hexadecimal. Lines are only ever added, by any process; of
+ * two for one product the first holds, and one of another layout is none. The file's name says the
+ * card and the version of cuBLASLt. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <inttypes.h>
@@ -84,10 +85,10 @@ static bool read_line(lv_cuda_plan *out, const char *line)
     memset(out, 0, sizeof *out);
     sscanf(line,
            "%" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd32 " %" SCNd32 " %" SCNd32 " %" SCNd32
-           " %" SCNd32 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
-           " %" SCNx64 " %" SCNx64 "%n",
-           &p->rows, &p->columns, &p->inner, &p->dtype, &p->align, &p->bias, &p->gelu, &p->add,
-           &w[0], &w[1], &w[2], &w[3], &w[4], &w[5], &w[6], &w[7], &end);
+           " %" SCNd32 " %" SCNd32 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+           " %" SCNx64 " %" SCNx64 " %" SCNx64 "%n",
+           &p->rows, &p->columns, &p->inner, &p->dtype, &p->out_dtype, &p->align, &p->bias,
+           &p->gelu, &p->add, &w[0], &w[1], &w[2], &w[3], &w[4], &w[5], &w[6], &w[7], &end);
     return end > 0 && line[end] == '\n';
 }
 
@@ -117,10 +118,10 @@ static bool write_plan(const lv_cuda_device *d, const lv_cuda_plan *plan)
     if (!file) return false;
     fprintf(file,
             "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId32 " %" PRId32 " %" PRId32
-            " %" PRId32 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64
-            " %" PRIx64 " %" PRIx64 "\n",
-            p->rows, p->columns, p->inner, p->dtype, p->align, p->bias, p->gelu, p->add, w[0], w[1],
-            w[2], w[3], w[4], w[5], w[6], w[7]);
+            " %" PRId32 " %" PRId32 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64
+            " %" PRIx64 " %" PRIx64 " %" PRIx64 "\n",
+            p->rows, p->columns, p->inner, p->dtype, p->out_dtype, p->align, p->bias, p->gelu,
+            p->add, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
     return fclose(file) == 0;
 }
 

@@ -6,6 +6,9 @@
 /* Numbers of an operand in one call of cuBLASLt, whose kernels count some of them in 32 bits. */
 static const int64_t MOST_NUMBERS = INT32_MAX;
 
+/* Rows of a call are a multiple of it, so that scales begin where vectors of 16 bytes do. */
+enum { ROWS_TOGETHER = 64 };
+
 /* What one dense layer multiplies and adds. */
 typedef struct layer {
     lv_tensor out, x, w;
@@ -13,11 +16,13 @@ typedef struct layer {
     bool gelu, add;    /* add: to what is in out already */
 } layer;
 
+static bool is_e4m3(const layer *l) { return l->w.dtype == LV_E4M3; }
+
 /* Every row begins at a multiple of so many bytes; 16 are the most that a kernel asks for. */
 static int32_t align_of(const layer *l)
 {
-    const size_t bytes = lv_dtype_bytes(l->w.dtype);
-    const size_t inner = (size_t)l->w.shape[1] * bytes, columns = (size_t)l->w.shape[0] * bytes;
+    const size_t bytes = lv_dtype_bytes(l->w.dtype), out = lv_dtype_bytes(l->out.dtype);
+    const size_t inner = (size_t)l->w.shape[1] * bytes, columns = (size_t)l->w.shape[0] * out;
     int32_t align = 16;
     while (inner % (size_t)align || columns % (size_t)align ||
            (uintptr_t)l->x.data % (size_t)align || (uintptr_t)l->w.data % (size_t)align ||
@@ -26,15 +31,25 @@ static int32_t align_of(const layer *l)
     return align;
 }
 
+/* What gate and weights are together: a copy of the weights, or of their scales. */
+static lvsa_status take_gated(lv_tensor *w, lv_exec *e, const layer *l)
+{
+    lv_tensor scale;
+    if (!is_e4m3(l)) return lv_take(w, e, l->w.dtype, 2, l->w.shape);
+    LV_TRY(lv_take(&scale, e, LVSA_F32, 1, l->w.shape));
+    w->scale = scale.data;
+    return LVSA_OK;
+}
+
 /* The bias in the type of the product, and gate and weights in one, from the arena. */
 static lvsa_status prepare(lv_exec *e, layer *l)
 {
-    const int64_t columns = l->w.shape[0], inner = l->w.shape[1];
+    const lvsa_dtype bias = l->w.dtype == LVSA_F32 ? LVSA_F32 : LVSA_BF16;
     lv_tensor w = l->w, b = l->b;
-    if (l->gate.rank) LV_TRY(lv_take(&w, e, l->w.dtype, 2, LV_SHAPE(columns, inner)));
-    if (l->b.rank && (l->gate.rank || l->w.dtype != LVSA_F32))
-        LV_TRY(lv_take(&b, e, l->w.dtype, 1, LV_SHAPE(columns)));
-    if (!e->arena.measuring && (w.data != l->w.data || b.data != l->b.data))
+    if (l->gate.rank) LV_TRY(take_gated(&w, e, l));
+    if (l->b.rank && (l->gate.rank || bias != LVSA_F32))
+        LV_TRY(lv_take(&b, e, bias, 1, LV_SHAPE(l->w.shape[0])));
+    if (!e->arena.measuring && (l->gate.rank || b.data != l->b.data))
         LV_CUDA_ENQUEUE(e, gate_weights, w, b, l->w, l->b, l->gate);
     l->w = w, l->b = b;
     return LVSA_OK;
@@ -48,7 +63,8 @@ static lvsa_status multiply(lv_exec *e, const layer *l, int64_t first, int64_t c
     const lv_cuda_product p = {.rows = count,
                                .columns = l->w.shape[0],
                                .inner = l->w.shape[1],
-                               .dtype = l->w.dtype,
+                               .dtype = (int32_t)l->w.dtype,
+                               .out_dtype = (int32_t)l->out.dtype,
                                .align = align_of(l),
                                .bias = l->b.rank != 0,
                                .gelu = l->gelu,
@@ -56,21 +72,39 @@ static lvsa_status multiply(lv_exec *e, const layer *l, int64_t first, int64_t c
     if (device->base.dry) return LVSA_OK;
     LV_TRY(lv_cuda_find_plan(&how, device, &p));
     if (e->arena.measuring) return LVSA_OK;
-    LV_CUDA_ENQUEUE(e, multiply, &p, how, lv_tensor_rows(l->out, first, count).data,
-                    lv_tensor_rows(l->x, first, count).data, l->w.data, l->b.data);
+    const lv_tensor x = lv_tensor_rows(l->x, first, count);
+    const lv_cuda_operands o = {.out = lv_tensor_rows(l->out, first, count).data,
+                                .x = x.data,
+                                .w = l->w.data,
+                                .bias = l->b.data,
+                                .x_scale = x.scale,
+                                .w_scale = l->w.scale};
+    LV_CUDA_ENQUEUE(e, multiply, &p, how, &o);
     return LVSA_OK;
+}
+
+/* e4m3 makes bf16; other types make their own. */
+static lvsa_status check_types(const layer *l)
+{
+    const bool e4m3 = is_e4m3(l);
+    if (e4m3 && (l->w.shape[0] % 16 || l->w.shape[1] % 16))
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "device cuda: a dense layer [%lld, %lld] in fp8: multiples of 16 are "
+                       "wanted; use --dtype auto",
+                       (long long)l->w.shape[0], (long long)l->w.shape[1]);
+    if (l->x.dtype == l->w.dtype && l->out.dtype == (e4m3 ? LVSA_BF16 : l->w.dtype)) return LVSA_OK;
+    return lv_fail(LVSA_ERR_UNSUPPORTED,
+                   "device cuda: a dense layer of types %d and %d with weights of type %d: one "
+                   "type is wanted",
+                   (int)l->x.dtype, (int)l->out.dtype, (int)l->w.dtype);
 }
 
 static lvsa_status run(lv_exec *e, layer l)
 {
     const int64_t rows = l.x.shape[0];
     const int64_t widest = l.w.shape[0] > l.w.shape[1] ? l.w.shape[0] : l.w.shape[1];
-    const int64_t most = MOST_NUMBERS / (widest > 0 ? widest : 1);
-    if (l.x.dtype != l.w.dtype || l.out.dtype != l.w.dtype)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "device cuda: a dense layer of types %d and %d with weights of type %d: one "
-                       "type is wanted",
-                       (int)l.x.dtype, (int)l.out.dtype, (int)l.w.dtype);
+    const int64_t most = MOST_NUMBERS / (widest > 0 ? widest : 1) / ROWS_TOGETHER * ROWS_TOGETHER;
+    LV_TRY(check_types(&l));
     size_t mark = lv_arena_mark(&e->arena);
     LV_TRY(prepare(e, &l));
     for (int64_t first = 0; first < rows; first += most)
@@ -79,9 +113,32 @@ static lvsa_status run(lv_exec *e, layer l)
     return LVSA_OK;
 }
 
+/* cuBLASLt has no e4m3 results with scales a row. What it would add as epilogues, bias and f, is as
+ * well done in the pass that makes e4m3 of its bf16; half of the rows at a time, so that both take
+ * no more memory than bf16 alone would. */
+static lvsa_status narrow_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
+                                 lv_activation f)
+{
+    const int64_t rows = x.shape[0], half = e->device->rows / 2, most = rows < half ? rows : half;
+    const size_t mark = lv_arena_mark(&e->arena);
+    lv_tensor wide;
+    LV_TRY(lv_take(&wide, e, LVSA_BF16, 2, LV_SHAPE(most, w.shape[0])));
+    for (int64_t first = 0, count; first < rows; first += count) {
+        count = rows - first < most ? rows - first : most;
+        const layer l = {
+            .out = lv_tensor_rows(wide, 0, count), .x = lv_tensor_rows(x, first, count), .w = w};
+        LV_TRY(run(e, l));
+        if (!e->arena.measuring)
+            LV_CUDA_ENQUEUE(e, activate_rows, lv_tensor_rows(out, first, count), l.out, b, f);
+    }
+    lv_arena_release(&e->arena, mark);
+    return LVSA_OK;
+}
+
 lvsa_status lv_cuda_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
                            lv_activation f)
 {
+    if (out.dtype == LV_E4M3) return narrow_linear(e, out, x, w, b, f);
     const layer l = {.out = out, .x = x, .w = w, .b = b, .gelu = f == LV_GELU_TANH};
     LV_TRY(run(e, l));
     if (f == LV_SILU && !e->arena.measuring) /* no epilogue of cuBLASLt */

@@ -14,6 +14,8 @@
  * memory; only texts and tests are like that. */
 #include "engine/runtime/cuda/gpu.cuh"
 
+#include <cuda_fp8.h>
+
 constexpr int kThreads = 128;      /* of a block of rows in registers */
 constexpr int kVector = 8;         /* bf16 numbers in 16 bytes        */
 constexpr int kAnyThreads = 256;
@@ -51,6 +53,25 @@ template <int kWarps> __device__ static float sum_of_row(float x, float *shared)
     float sum = 0.0f;
     for (int i = 0; i < kWarps; i++) sum += shared[group + i];
     return sum;
+}
+
+__device__ static float max_of_warp(float x)
+{
+    for (int i = 16; i > 0; i /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, i));
+    return x;
+}
+
+/* The same of the largest. */
+template <int kWarps> __device__ static float max_of_row(float x, float *shared)
+{
+    x = max_of_warp(x);
+    if (kWarps == 1) return x;
+    const int warp = threadIdx.x / 32, group = warp / kWarps * kWarps;
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[warp] = x;
+    __syncthreads();
+    for (int i = 0; i < kWarps; i++) x = fmaxf(x, shared[group + i]);
+    return x;
 }
 
 /* ---- rows in registers ----------------------------------------------------------------------- */
@@ -117,16 +138,64 @@ __device__ static void store8(__nv_bfloat16 *to, const float (&x)[kVector])
     *reinterpret_cast<uint4 *>(to) = v.bits;
 }
 
+/* Where rows go: bf16, or e4m3 with a scale each. */
+struct bf16_rows {
+    __nv_bfloat16 *data;
+};
+struct e4m3_rows {
+    __nv_fp8_storage_t *data;
+    float *scale;
+};
+
+__device__ static void store8(__nv_fp8_storage_t *to, const float (&x)[kVector], float factor)
+{
+    uint2 bits;
+    uint16_t *pair = reinterpret_cast<uint16_t *>(&bits);
+    for (int j = 0; j < kVector / 2; j++)
+        pair[j] = __nv_cvt_float2_to_fp8x2(make_float2(x[2 * j] * factor, x[2 * j + 1] * factor),
+                                           __NV_SATFINITE, __NV_E4M3);
+    *reinterpret_cast<uint2 *>(to) = bits;
+}
+
+/* Numbers past the width are 0. */
 template <int kWarps, int kVectors>
+__device__ static void store_row(bf16_rows out, const float (&f)[kVectors][kVector],
+                                 const place<kWarps> &p, int64_t rows, int width, float *)
+{
+#pragma unroll
+    for (int i = 0; i < kVectors; i++) {
+        const int at = (i * 32 * kWarps + p.lane) * kVector;
+        if (at < width && p.row < rows) store8(out.data + p.row * width + at, f[i]);
+    }
+}
+
+template <int kWarps, int kVectors>
+__device__ static void store_row(e4m3_rows out, const float (&f)[kVectors][kVector],
+                                 const place<kWarps> &p, int64_t rows, int width, float *shared)
+{
+    float size = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kVectors; i++)
+        for (int j = 0; j < kVector; j++) size = fmaxf(size, fabsf(f[i][j]));
+    const float factor = lv_e4m3_factor(max_of_row<kWarps>(size, shared));
+    if (p.row >= rows) return;
+#pragma unroll
+    for (int i = 0; i < kVectors; i++) {
+        const int at = (i * 32 * kWarps + p.lane) * kVector;
+        if (at < width) store8(out.data + p.row * width + at, f[i], factor);
+    }
+    if (p.lane == 0) out.scale[p.row] = 1.0f / factor;
+}
+
+template <int kWarps, int kVectors, class Rows>
 __global__ static void __launch_bounds__(kThreads)
-    layer_norm(__nv_bfloat16 *out, const __nv_bfloat16 *x, modulation m, int64_t rows, int width)
+    layer_norm(Rows out, const __nv_bfloat16 *x, modulation m, int64_t rows, int width)
 {
     __shared__ float shared[kThreads / 32];
     const place<kWarps> p;
-    const int64_t start = (p.row < rows ? p.row : rows - 1) * width;
     vector v[kVectors];
-    float sum = 0.0f, square = 0.0f;
-    load_row<kWarps>(v, x + start, p.lane, width);
+    float sum = 0.0f, square = 0.0f, f[kVectors][kVector] = {};
+    load_row<kWarps>(v, x + (p.row < rows ? p.row : rows - 1) * width, p.lane, width);
     for (int i = 0; i < kVectors; i++)
         for (int j = 0; j < kVector / 2; j++) {
             const float2 a = get(v[i], j);
@@ -143,15 +212,38 @@ __global__ static void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < kVectors; i++) {
         const int at = (i * 32 * kWarps + p.lane) * kVector;
-        float f[kVector];
-        if (at >= width || p.row >= rows) continue;
+        if (at >= width) continue;
         for (int j = 0; j < kVector / 2; j++) {
             const float2 a = get(v[i], j);
-            f[2 * j] = (a.x - mean) * inverse, f[2 * j + 1] = (a.y - mean) * inverse;
+            f[i][2 * j] = (a.x - mean) * inverse, f[i][2 * j + 1] = (a.y - mean) * inverse;
         }
-        modulate(f, m, at);
-        store8(out + start + at, f);
+        modulate(f[i], m, at);
     }
+    store_row<kWarps, kVectors>(out, f, p, rows, width, shared);
+}
+
+/* f(x + bias), GELU or nothing; bias may be NULL. */
+template <int kWarps, int kVectors, bool kGelu>
+__global__ static void __launch_bounds__(kThreads)
+    activate(e4m3_rows out, const __nv_bfloat16 *x, const float *bias, int64_t rows, int width)
+{
+    __shared__ float shared[kThreads / 32];
+    const place<kWarps> p;
+    vector v[kVectors];
+    float y[kVectors][kVector];
+    load_row<kWarps>(v, x + (p.row < rows ? p.row : rows - 1) * width, p.lane, width);
+#pragma unroll
+    for (int i = 0; i < kVectors; i++) {
+        const int at = (i * 32 * kWarps + p.lane) * kVector;
+        float b[kVector] = {};
+        if (bias && at < width) load8(b, bias + at);
+        for (int j = 0; j < kVector / 2; j++) {
+            const float2 a = get(v[i], j);
+            y[i][2 * j] = kGelu ? lv_gelu_tanh(a.x + b[2 * j]) : a.x + b[2 * j];
+            y[i][2 * j + 1] = kGelu ? lv_gelu_tanh(a.y + b[2 * j + 1]) : a.y + b[2 * j + 1];
+        }
+    }
+    store_row<kWarps, kVectors>(out, y, p, rows, width, shared);
 }
 
 /* Cosines and sines of the head's pairs first .. first + 3 of a token. */
@@ -247,6 +339,22 @@ __global__ static void __launch_bounds__(kAnyThreads)
     }
 }
 
+__global__ static void __launch_bounds__(kAnyThreads)
+    activate_any(e4m3_rows out, lv_numbers x, const float *bias, lv_activation f, int64_t width)
+{
+    __shared__ float shared[kAnyThreads / 32];
+    const int64_t start = int64_t(blockIdx.x) * width;
+    float size = 0.0f;
+    for (int64_t i = threadIdx.x; i < width; i += kAnyThreads)
+        size = fmaxf(size, fabsf(lv_activate(x.load(start + i) + (bias ? bias[i] : 0.0f), f)));
+    const float factor = lv_e4m3_factor(max_of_row<kAnyThreads / 32>(size, shared));
+    for (int64_t i = threadIdx.x; i < width; i += kAnyThreads) {
+        const float y = lv_activate(x.load(start + i) + (bias ? bias[i] : 0.0f), f);
+        out.data[start + i] = __nv_cvt_float_to_fp8(y * factor, __NV_SATFINITE, __NV_E4M3);
+    }
+    if (threadIdx.x == 0) out.scale[blockIdx.x] = 1.0f / factor;
+}
+
 /* Widths are even where there is a rotation; otherwise a last single number has no pair. */
 __global__ static void __launch_bounds__(kAnyThreads)
     norm_rope_any(lv_numbers out, lv_numbers x, const float *weight, float eps, rotation r,
@@ -288,8 +396,9 @@ static bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % 16 
 /* Whether rows go through registers. */
 static bool fits(lv_tensor out, lv_tensor x)
 {
-    return x.dtype == LVSA_BF16 && out.dtype == LVSA_BF16 && x.shape[1] % kVector == 0 &&
-           x.shape[1] <= 4 * 8 * 32 * kVector && aligned(x.data) && aligned(out.data);
+    return x.dtype == LVSA_BF16 && (out.dtype == LVSA_BF16 || out.dtype == LV_E4M3) &&
+           x.shape[1] % kVector == 0 && x.shape[1] <= 4 * 14 * 32 * kVector && aligned(x.data) &&
+           aligned(out.data);
 }
 
 /* kernel<warps of a row, vectors of a lane>: the least that holds the width. */
@@ -300,10 +409,15 @@ static bool fits(lv_tensor out, lv_tensor x)
         if (vectors_ <= 2) kernel<1, 2><<<four_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);       \
         else if (vectors_ <= 6) kernel<1, 6><<<four_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);  \
         else if (vectors_ <= 20) kernel<4, 5><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);  \
-        else kernel<4, 8><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);                      \
+        else if (vectors_ <= 36) kernel<4, 9><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);  \
+        else kernel<4, 14><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);                     \
     } while (0)
 
 static __nv_bfloat16 *bf16(lv_tensor t) { return static_cast<__nv_bfloat16 *>(t.data); }
+static e4m3_rows e4m3(lv_tensor t)
+{
+    return {static_cast<__nv_fp8_storage_t *>(t.data), t.scale};
+}
 static const float *f32(lv_tensor t) { return static_cast<const float *>(t.data); }
 
 const char *lv_cuda_layer_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, const lv_layer_norm *n)
@@ -311,12 +425,38 @@ const char *lv_cuda_layer_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, const l
     const int64_t rows = x.shape[0], width = x.shape[1];
     const modulation m = {f32(n->weight), f32(n->bias), f32(n->scale), f32(n->shift), n->eps};
     if (rows == 0) return nullptr;
-    if (fits(out, x) && aligned(m.weight) && aligned(m.bias) && aligned(m.scale) &&
-        aligned(m.shift))
-        LAUNCH_ROWS(layer_norm, gpu, rows, width, bf16(out), bf16(x), m, rows, int(width));
+    const bool in_registers = fits(out, x) && aligned(m.weight) && aligned(m.bias) &&
+                              aligned(m.scale) && aligned(m.shift);
+    if (in_registers && out.dtype == LV_E4M3)
+        LAUNCH_ROWS(layer_norm, gpu, rows, width, e4m3(out), bf16(x), m, rows, int(width));
+    else if (out.dtype == LV_E4M3)
+        return "a norm to e4m3: rows of whole vectors of 8, 14,336 numbers at most, are wanted";
+    else if (in_registers)
+        LAUNCH_ROWS(layer_norm, gpu, rows, width, bf16_rows{bf16(out)}, bf16(x), m, rows,
+                    int(width));
     else
         layer_norm_any<<<unsigned(rows), kAnyThreads, 0, gpu->stream>>>(lv_numbers(out),
                                                                        lv_numbers(x), m, width);
+    return lv_cuda_launched();
+}
+
+template <int kWarps, int kVectors>
+constexpr auto gelu_rows = activate<kWarps, kVectors, true>;
+template <int kWarps, int kVectors>
+constexpr auto plain_rows = activate<kWarps, kVectors, false>;
+
+const char *lv_cuda_activate_rows(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_tensor bias,
+                                  lv_activation f)
+{
+    const int64_t rows = x.shape[0], width = x.shape[1];
+    const float *b = f32(bias);
+    if (rows == 0) return nullptr;
+    if (fits(out, x) && aligned(b) && f == LV_GELU_TANH)
+        LAUNCH_ROWS(gelu_rows, gpu, rows, width, e4m3(out), bf16(x), b, rows, int(width));
+    else if (fits(out, x) && aligned(b) && f == LV_LINEAR)
+        LAUNCH_ROWS(plain_rows, gpu, rows, width, e4m3(out), bf16(x), b, rows, int(width));
+    else activate_any<<<unsigned(rows), kAnyThreads, 0, gpu->stream>>>(e4m3(out), lv_numbers(x), b,
+                                                                       f, width);
     return lv_cuda_launched();
 }
 

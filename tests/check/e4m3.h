@@ -1,0 +1,20 @@
+/* e4m3.h: matrices of e4m3 numbers on the CPU, as plainly as can be: what a GPU's are compared
+ * with. */
+#ifndef E4M3_H
+#define E4M3_H
+
+#include "engine/runtime/device.h"
+
+float e4m3_to_f32(uint8_t bits);
+
+/* To the nearest, of two the even one; beyond 448 it is 448. A NaN stays one. */
+uint8_t e4m3_from_f32(float value);
+
+/* Rows of x [rows, width] as e4m3, the largest number of each 448 times scale[row]. */
+void e4m3_quantise(uint8_t *out, float *scale, const float *x, int64_t rows, int64_t width);
+
+/* The CPU with dense layers, norms and copies that take e4m3 as a GPU's do, sums in f64: a model
+ * that is opened on it runs in fp8. Closed by lv_device_close(). */
+lvsa_status e4m3_device_open(lv_device **out);
+
+#endif
