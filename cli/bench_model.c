@@ -7,13 +7,15 @@
 #include <lvsa/lvsa_profile.h>
 
 #include "command.h"
+#include "job.h"
 #include "profile.h"
 #include "together.h"
 
 typedef struct model_options {
     text_setting model;
     int_setting frames, height, width;
-    int_setting device, threads, sparsity, backend, offload, guidance, sequence, cfg, repeat, json;
+    int_setting device, threads, sparsity, backend, precision, offload, guidance, sequence, cfg;
+    int_setting repeat, json;
 } model_options;
 
 typedef struct bench_model_settings {
@@ -71,6 +73,9 @@ static const option dit_table[] = {
                                  "model's training length"},
     {"backend", 0, OPTION_CHOICE, offsetof(model_options, backend), "NAME", .choice = backend_name,
      .fallback = "auto", .environment = "LVSA_BACKEND", .help = "what computes the attention"},
+    {"dtype", 0, OPTION_CHOICE, offsetof(model_options, precision), "TYPE",
+     .choice = precision_name, .fallback = "auto",
+     .help = "what the blocks' dense layers multiply: the device's own type, or 8 bits on a GPU"},
     {"offload", 0, OPTION_FLAG, offsetof(model_options, offload), NULL,
      .help = "keep the blocks in the machine's memory: two at a time on the GPU"},
     {"guidance", 0, OPTION_FLAG, offsetof(model_options, guidance), NULL,
@@ -103,7 +108,7 @@ typedef struct result {
     lvsa_phase phase;
     double *seconds; /* [runs], sorted */
     int runs;
-    const char *device;
+    const char *device, *precision;
 } result;
 
 static int compare(const void *a, const void *b)
@@ -123,12 +128,12 @@ static void print_text(const result *r)
     const char *unit = r->phase == LVSA_PHASE_DECODE ? "video"
                        : i->passes == 2              ? "step of two passes"
                                                      : "pass";
-    printf("%s: %d frames of %dx%d, %d latent frames x %d tokens%s, %s\n", i->family, i->frames,
+    printf("%s: %d frames of %dx%d, %d latent frames x %d tokens%s, %s%s\n", i->family, i->frames,
            i->width, i->height, i->latent_frames, i->patches_per_frame,
            r->phase == LVSA_PHASE_DECODE ? ""
            : i->sparse                   ? ", sparse"
                                          : ", dense",
-           r->device);
+           r->device, strcmp(r->precision, "fp8") == 0 ? ", fp8" : "");
     if (i->ranks > 1)
         printf("%d processes%s%s%s; what the first one sees:\n", i->ranks,
                i->groups > 1 ? ", half of them for each pass" : "",
@@ -156,12 +161,13 @@ static exit_code print_json(const result *r)
                                       row->bytes));
     }
     json_t *object = json_pack(
-        "{s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:i,s:i,s:i,s:s,s:I,s:f,s:f,s:f,s:i,s:f,s:o}", "family",
-        i->family, "device", r->device, "frames", i->frames, "height", i->height, "width", i->width,
-        "latent_frames", i->latent_frames, "patches_per_frame", i->patches_per_frame, "sparse",
-        i->sparse, "passes", i->passes, "ranks", i->ranks, "groups", i->groups, "sequence",
-        lvsa_sequence_name(i->sequence), "scratch_bytes", (json_int_t)i->scratch, "load_s",
-        i->load_seconds, "median_s", median(r), "best_s", r->seconds[0], "runs", r->runs, "timed_s",
+        "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:i,s:i,s:i,s:s,s:I,s:f,s:f,s:f,s:i,s:f,s:o}",
+        "family", i->family, "device", r->device, "dtype", r->precision, "frames", i->frames,
+        "height", i->height, "width", i->width, "latent_frames", i->latent_frames,
+        "patches_per_frame", i->patches_per_frame, "sparse", i->sparse, "passes", i->passes,
+        "ranks", i->ranks, "groups", i->groups, "sequence", lvsa_sequence_name(i->sequence),
+        "scratch_bytes", (json_int_t)i->scratch, "load_s", i->load_seconds, "median_s", median(r),
+        "best_s", r->seconds[0], "runs", r->runs, "timed_s",
         r->profile.seconds[r->phase], "operations", kinds);
     if (!object) return complain(CODE_MEMORY, "a JSON object doesn't fit in memory");
     json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
@@ -189,13 +195,15 @@ static exit_code run_bench(const void *settings, lvsa_phase phase,
                 .profile = {.size = sizeof r.profile},
                 .phase = phase,
                 .runs = s->repeat.value,
-                .device = device_name(s->device.value)};
+                .device = device_name(s->device.value),
+                .precision = precision_name(s->precision.value)};
     if (!s->model.value)
         return complain(CODE_USAGE, "a model is wanted: give a DIR; lvsa synth makes one");
     o.model = s->model.value;
     o.device = (lvsa_device)s->device.value, o.threads = s->threads.value;
     o.frames = s->frames.value, o.height = s->height.value, o.width = s->width.value;
     o.sparsity = (lvsa_sparsity)s->sparsity.value, o.backend = (lvsa_backend)s->backend.value;
+    o.precision = (lvsa_precision)s->precision.value;
     o.repeat = r.runs, o.offload = s->offload.value;
     o.guidance = s->guidance.value, o.ranks = together_get_ranks();
     o.sequence = (lvsa_sequence)s->sequence.value, o.cfg_parallel = s->cfg.value;

@@ -18,7 +18,7 @@ typedef struct sampling_settings {
     int_setting steps;
     number_setting guidance, flow_shift;
     whole_setting seed;
-    int_setting riflex;
+    int_setting precision, riflex;
     number_setting riflex_scale;
     int_setting riflex_index, riflex_frames;
 } sampling_settings;
@@ -44,6 +44,9 @@ typedef struct job_settings {
     pixel_pattern_settings pattern;
     sparse_settings sparse;
 } job_settings;
+
+/* The index-th of lvsa_precision as --dtype has it, NULL past the last. */
+const char *precision_name(int index);
 
 /* What can be refused before a model is opened. */
 exit_code job_check(const job_settings *s);

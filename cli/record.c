@@ -22,8 +22,9 @@ static const char *const names[] = {"model",          "device",
                                     "sparsity-scale", "reference-latent-frames",
                                     "expand-window",  "rotate-keyframes",
                                     "rotation-phase", "backend",
-                                    "riflex",         "riflex-s",
-                                    "riflex-k",       "riflex-train-len"};
+                                    "dtype",          "riflex",
+                                    "riflex-s",       "riflex-k",
+                                    "riflex-train-len"};
 
 /* A flag for one leaves out what the record says of the other. */
 static const char *const rivals[][2] = {{"seconds", "num-frames"},
@@ -118,6 +119,7 @@ exit_code record_write(char **out, const record_run *r)
     add_number(o, "guidance", j->guidance);
     if (j->flow_shift > 0.0) add_number(o, "flow-shift", j->flow_shift);
     add_seed(o, j->seed);
+    add_text(o, "dtype", r->precision);
     add_pattern(o, r);
     add_riflex(o, &j->riflex);
     json_object_set_new(record, "options", o);

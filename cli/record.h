@@ -10,7 +10,7 @@
 #include "talk.h"
 
 typedef struct record_run {
-    const char *model, *device;
+    const char *model, *device, *precision;
     int fps;
     const lvsa_job *job; /* all of it said: the defaults too */
     const lvsa_geometry *geometry;

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "forecast.h"
 #include "interrupt.h"
 #include "mask.h"
@@ -44,7 +45,7 @@ const option tell_options[] = {
     {"strict", 0, OPTION_FLAG, offsetof(tell_settings, strict), NULL,
      .help = "refuse what would only be warned of"},
     {"time-log", 0, OPTION_FLAG, offsetof(tell_settings, times), NULL,
-     .environment = "LVSA_STEP_TIME_LOG", .help = "a line with each step's time"},
+     .environment = "LVSA_STEP_TIME_LOG", .help = "a line with each stage's and step's time"},
     {"memory-log", 0, OPTION_FLAG, offsetof(tell_settings, memory), NULL,
      .environment = "LVSA_MEM_LOG", .help = "a line with the most memory used up to each step"},
     {"profile", 0, OPTION_FLAG, offsetof(tell_settings, profile), NULL,
@@ -70,6 +71,7 @@ typedef struct run {
     pictures pictures;
     progress progress;
     lvsa_progress at;    /* the last that was reported                  */
+    double start, stage; /* when the run began, and the last stage ended */
     lvsa_status failure; /* of the writer                               */
     char sentence[1024]; /* and its words                               */
 } run;
@@ -105,11 +107,36 @@ static void log_step(const run *r, const lvsa_progress *now)
             (double)usage.ru_maxrss / (1024.0 * 1024.0));
 }
 
+/* What has just ended, NULL where nothing has: getting ready comes before the first step. */
+static const char *ended_stage(const run *r, const lvsa_progress *now)
+{
+    const bool whole = now->done == now->total;
+    switch (now->phase) {
+    case LVSA_PHASE_TEXT: return now->done == 0 ? "open" : whole ? "text" : NULL;
+    case LVSA_PHASE_LOAD: return whole ? "load" : NULL;
+    case LVSA_PHASE_DENOISE: return r->at.phase != now->phase ? "prepare" : NULL;
+    case LVSA_PHASE_DECODE: return whole ? "decode" : NULL;
+    }
+    return NULL;
+}
+
+static void log_stage(run *r, const lvsa_progress *now)
+{
+    const char *stage = ended_stage(r, now);
+    const double time = clock_seconds();
+    if (!stage) return;
+    progress_clear(&r->progress);
+    say(TALK_NORMAL, "[LVSA-TIME] %s dt=%.3fs, %.3fs after the start", stage, time - r->stage,
+        time - r->start);
+    r->stage = time;
+}
+
 static int on_progress(void *user, const lvsa_progress *now)
 {
     run *r = user;
     const bool step = now->phase == LVSA_PHASE_DENOISE;
     progress_show(&r->progress, now);
+    if (r->s->tell.times.value) log_stage(r, now);
     if (step && now->done > 0 && (r->s->tell.times.value || r->s->tell.memory.value)) {
         progress_clear(&r->progress);
         log_step(r, now);
@@ -171,6 +198,7 @@ static exit_code write_record(run *r)
     const record_run facts = {
         .model = r->s->job.make.model.value,
         .device = lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU ? "cpu" : "cuda",
+        .precision = precision_name(r->s->job.sampling.precision.value),
         .fps = job_fps(&r->s->job, r->pipeline),
         .job = &r->job,
         .geometry = lvsa_pipeline_get_geometry(r->pipeline),
@@ -281,6 +309,7 @@ static exit_code prepare(run *r)
     o.model = r->task->model ? r->task->model : s->job.make.model.value;
     o.threads = s->machine.threads.value;
     o.offload = s->machine.offload.value;
+    o.precision = (lvsa_precision)s->job.sampling.precision.value;
     o.ranks = together_get_ranks();
     o.sequence = (lvsa_sequence)s->sharing.sequence.value;
     o.cfg_parallel = s->sharing.cfg.value, o.vae_parallel = s->sharing.vae.value;
@@ -399,7 +428,9 @@ exit_code run_make(const run_task *task)
              .s = s,
              .keep = {.lock = -1, .room = -1},
              .forecast = {.size = sizeof r.forecast},
-             .progress = progress_begin()};
+             .progress = progress_begin(),
+             .start = clock_seconds()};
+    r.stage = r.start;
     /* --backend holds it by now; the library would read it again, for cross-attention as well, and
      * the frames would depend on more than the options. */
     unsetenv("LVSA_BACKEND");

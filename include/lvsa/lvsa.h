@@ -113,6 +113,14 @@ LVSA_API void lvsa_ranks_abort(lvsa_ranks *ranks, int code);
  * once. */
 typedef struct lvsa_pipeline lvsa_pipeline;
 
+/* What the dense layers of a transformer's blocks multiply. */
+typedef enum lvsa_precision {
+    LVSA_PRECISION_AUTO = 0, /* as the device computes: f32 on the CPU, bf16 on a GPU          */
+    LVSA_PRECISION_FP8 = 1   /* weights and activations rounded to e4m3, 8 bits with a scale a
+                                row, sums in f32: faster, half the memory, and other frames.
+                                GPUs from sm_90 on                                              */
+} lvsa_precision;
+
 typedef struct lvsa_pipeline_options {
     size_t size;        /* sizeof(lvsa_pipeline_options): set by LVSA_PIPELINE_OPTIONS_INIT       */
     const char *model;  /* directory of a diffusers-layout checkpoint                             */
@@ -127,14 +135,17 @@ typedef struct lvsa_pipeline_options {
     int cfg_parallel;   /* 1: one half of the ranks computes the pass of the prompt, the other the
                            one that guidance leads away from; an even number of them              */
     int vae_parallel;   /* 1: all ranks decode, each some rows of every frame; 0: rank 0 does     */
+    lvsa_precision precision;
 } lvsa_pipeline_options;
 
 #define LVSA_PIPELINE_OPTIONS_INIT                                                                 \
-    {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0, 0}
+    {sizeof(lvsa_pipeline_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0,   \
+     0, LVSA_PRECISION_AUTO}
 
 /* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
  * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be
- * planned, a device that isn't there) or LVSA_ERR_MEMORY; *out is then NULL. */
+ * planned, a device that isn't there, a precision that it hasn't got) or LVSA_ERR_MEMORY; *out is
+ * then NULL. */
 LVSA_API lvsa_status lvsa_pipeline_open(lvsa_pipeline **out, const lvsa_pipeline_options *options);
 LVSA_API void lvsa_pipeline_close(lvsa_pipeline **pipeline);
 

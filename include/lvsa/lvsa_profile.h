@@ -56,12 +56,13 @@ typedef struct lvsa_bench_options {
     lvsa_ranks *ranks;      /* that measure together; see lvsa_pipeline_options                 */
     lvsa_sequence sequence; /* likewise                                                         */
     int cfg_parallel;       /* likewise; needs guidance                                         */
+    lvsa_precision precision; /* as in lvsa_pipeline_options                                    */
 } lvsa_bench_options;
 
 #define LVSA_BENCH_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(lvsa_bench_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, 0, LVSA_SPARSITY_AUTO,         \
-            LVSA_BACKEND_AUTO, 5, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0                                \
+            LVSA_BACKEND_AUTO, 5, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0, LVSA_PRECISION_AUTO           \
     }
 
 /* What was measured. */

@@ -39,6 +39,7 @@ static lvsa_status open_bench(bench *b, const lvsa_bench_options *o)
     options.offload = o->offload;
     options.ranks = o->ranks, options.sequence = o->sequence;
     options.cfg_parallel = o->cfg_parallel;
+    options.precision = o->precision;
     LV_TRY(lvsa_pipeline_open(&b->w.p, &options));
     b->job = (lvsa_job)LVSA_JOB_INIT;
     lvsa_pipeline_job_defaults(&b->job, b->w.p);

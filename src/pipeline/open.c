@@ -55,6 +55,20 @@ static lvsa_status open_device(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     return lv_fail(LVSA_ERR_ARGUMENT, "device %d: there is no such", (int)o->device);
 }
 
+static lvsa_status choose_precision(lvsa_pipeline *p, const lvsa_pipeline_options *o)
+{
+    p->device->fp8 = o->precision == LVSA_PRECISION_FP8;
+    if ((unsigned)o->precision > LVSA_PRECISION_FP8)
+        return lv_fail(LVSA_ERR_ARGUMENT, "precision %d: there is no such", (int)o->precision);
+    if (!p->device->fp8 || p->device->takes_e4m3) return LVSA_OK;
+    return lv_fail(LVSA_ERR_UNSUPPORTED,
+                   p->device->kind == LVSA_DEVICE_CPU
+                       ? "fp8: the CPU computes in fp32; a GPU from sm_90 on has it: use that, or "
+                         "--dtype auto"
+                       : "fp8: this GPU is older than sm_90, from which on cuBLAS has it; use "
+                         "--dtype auto");
+}
+
 static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
 {
     char path[LV_PATH_MOST];
@@ -66,6 +80,7 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     p->ranks = o->ranks;
     p->sequence = o->sequence, p->cfg_parallel = o->cfg_parallel, p->vae_parallel = o->vae_parallel;
     p->device->offload = o->offload && p->device->kind == LVSA_DEVICE_CUDA;
+    LV_TRY(choose_precision(p, o));
     p->schedule = LV_SCHEDULE_OPTIONS_INIT;
     LV_TRY(lv_pipeline_find_part(path, p, "scheduler/scheduler_config.json"));
     LV_TRY(lv_schedule_options_from_json(&p->schedule, path));

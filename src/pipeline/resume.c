@@ -86,6 +86,7 @@ static void put_attention(description *d, const lv_work *w)
     put(d, "sparsity scale", json_real(p->sparsity_scale));
     put_number(d, "expand window", p->expand_window != 0);
     put_number(d, "rotation", p->rotation);
+    put(d, "precision", json_string(w->p->device->fp8 ? "fp8" : "the device's"));
     put_number(d, "hold keyframes", w->plan && j->hold_keyframes);
     put_number(d, "late rotation", w->plan && j->late_rotation);
     put(d, "backend", json_string(lvsa_backend_name(j->backend)));
