@@ -25,24 +25,25 @@ test-asan: build-asan/configured
 fuzz: deps
 	@tests/fuzz/run.sh $(SECONDS)
 
-# The pattern of a video four times as long as its model was trained for, drawn, and what it saves.
+# A video four times as long as its model was trained for, by the model in the box.
+#   make demo PROMPT="a blue square bouncing up and down on a black background" FRAMES=641
+PROMPT ?= a red circle moving right on a white background
+FRAMES ?= 321
 demo: all
 	@mkdir -p out
-	@build/lvsa plan --family wan2.1-1.3b --num-frames 321 --mask-out out/mask.svg
-	@build/lvsa bench attention --latent-frames 81 --patches-per-frame 64 \
-	    --reference-latent-frames 21 --seconds 2 --compare dense
+	@build/lvsa generate --model models/tiny-wan --prompt "$(PROMPT)" --num-frames $(FRAMES) --seed 1 \
+	    --sheet out/demo.png --output out/demo.mp4 --force
+	@echo "out/demo.png: frames of it on one sheet"
 
 bench: all
 	@bench/run.sh
 
-# What the tiny model's videos show of their captions, at and beyond its length: docs/QUALITY.md. Wants the
-# packages of models/training/requirements.txt and a GPU; QUICK=1 does two captions, on a CPU.
+# What the tiny model's videos show of their captions, at and beyond its length: docs/QUALITY.md. Python and
+# numpy; a GPU makes its 1,000 videos in minutes. QUICK=1 makes four short ones, on a CPU too.
 PYTHON ?= python3
 quality: all
-	@$(PYTHON) models/training/evaluate.py --model models/tiny-wan --lvsa build/lvsa --out out/quality \
-	    $(if $(QUICK),--captions 2 --frames 81 161)
-	@$(PYTHON) models/training/quality.py --results out/quality/results.json \
-	    --docs $(if $(QUICK),out/quality,docs)
+	@$(PYTHON) models/training/quality.py --model models/tiny-wan --lvsa build/lvsa --out out/quality \
+	    $(if $(QUICK),--captions 2 --frames 81 161 --methods lvsa dense --workers 1 --docs out/quality,--docs docs)
 
 install: all
 	@cmake --install build --prefix $(PREFIX)
@@ -65,10 +66,10 @@ help:
 	@echo "make            build/lvsa, the library and the tests"
 	@echo "make test       set up the machine, build, run every test"
 	@echo "make test-asan  the quick tests under AddressSanitizer and UBSan"
-	@echo "make demo       draw a long video's pattern to out/mask.svg, and measure it"
+	@echo "make demo       out/demo.mp4, a long video, and out/demo.png (PROMPT=\"...\" FRAMES=641)"
 	@echo "make fuzz       fuzz every parser (SECONDS=60 each)"
 	@echo "make bench      measure this machine; see docs/SPEED.md"
-	@echo "make quality    score the tiny model's videos, to docs/QUALITY.md (QUICK=1 on a CPU)"
+	@echo "make quality    score the tiny model's videos, to docs/QUALITY.md (QUICK=1: a few)"
 	@echo "make install    headers, libraries and the program to PREFIX=$(PREFIX)"
 	@echo "make clean      remove what was built"
 	@echo "DEPS=0 leaves the machine's packages alone."

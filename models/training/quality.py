@@ -1,96 +1,212 @@
-"""docs/QUALITY.md and its plots from the rows of evaluate.py.
+"""docs/QUALITY.md: videos of captions never trained, at and beyond the model's length, by several
+kinds of attention, made by the program itself and judged by check_video.py.
 
-python quality.py --results out/quality/results.json --docs ../../docs
+    python quality.py --lvsa ../../build/lvsa --model ../tiny-wan --out DIR --docs ../../docs
+        [--captions 64] [--frames 81 161 321 481] [--methods ...] [--device cuda] [--workers 10]
+
+Rows are kept in DIR/rows.json: what is there isn't made again, so that the work can be cut as short
+as wanted, here by --seconds. --write only writes the page of what there is. Python and numpy only.
 """
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the checker runs in a process a processor
 
 import argparse
+import concurrent.futures
 import json
+import multiprocessing
 import pathlib
+import random
+import subprocess
+import tempfile
+import threading
+import time
 
-NAMES = {
-    "dense": "dense",
-    "riflex": "dense, RIFLEx",
-    "lvsa-fixed": "LVSA, keyframes fixed",
-    "lvsa-rotating": "LVSA, keyframes rotating",
-    "lvsa-riflex": "LVSA rotating, RIFLEx",
+import captions
+import check_video
+
+ALONE = ["--n-first-frames", "0", "--key-frame-interval", "0"]
+# name: (what the table calls it, options of `lvsa generate`)
+METHODS = {
+    "dense": ("dense", ["--dense"]),
+    "riflex": ("dense, RIFLEx", ["--dense", "--riflex"]),
+    "lvsa-fixed": ("LVSA, keyframes fixed", ["--no-rotate-keyframes"]),
+    "lvsa": ("LVSA, keyframes rotating", []),
+    "lvsa-riflex": ("LVSA rotating, RIFLEx", ["--riflex"]),
+    "window-40": ("window of 40, no anchors", ["--window-size", "40", *ALONE]),
+    "window-80": ("window of 80, no anchors", ["--window-size", "80", *ALONE]),
 }
-COLOURS = ("#4d4d4d", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-HEAD = """# Quality beyond the training length
-
-What `make quality` saw: models/tiny-wan, trained on {horizon} frames, makes videos of captions that
-it was never trained on, at {horizon} frames and beyond, and a program looks whether colour, shape
-and motion are those of the caption (models/training/check_video.py says how). A score is the share
-of videos that are right in a quarter of their length; "1st" and "last" are its first and last
-quarter. Freeze is the share of frames in which nothing moves; loop is 1 where a later part repeats
-an earlier one. Time is that of denoising a video, by PyTorch{device}.
-
-"""
+COLOURS = ("#4d4d4d", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+SEED = 10000
 
 
-def table(rows):
+def draw_captions(count, seed=2024):
+    rng = random.Random(seed)
+    return [
+        captions.write(captions.draw_scene(rng, True), i % len(captions.TEMPLATES))
+        for i in range(count)
+    ]
+
+
+class Work:
+    """The videos to be made, and the rows of those that are."""
+
+    def __init__(self, args):
+        self.args, self.begin, self.lock = args, time.time(), threading.Lock()
+        self.path = args.out / "rows.json"
+        self.rows = json.loads(self.path.read_text()) if self.path.exists() else []
+
+    def jobs(self, horizon):
+        """(caption's number, frames, method), all of one caption before the next."""
+        there = {(r["number"], r["frames"], r["method"]) for r in self.rows}
+        for number in range(self.args.captions):
+            for frames in self.args.frames:
+                for method in self.args.methods:
+                    job = number, frames, method
+                    if (frames > horizon or method == "dense") and job not in there:
+                        yield job
+
+    def run(self, horizon):
+        workers = self.args.workers
+        context = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(workers, context) as judges:
+            list(judges.map(abs, range(workers)))  # they start before there are threads
+            with concurrent.futures.ThreadPoolExecutor(workers) as makers:
+                list(makers.map(lambda job: self.one(job, judges), self.jobs(horizon)))
+
+    def one(self, job, judges):
+        if time.time() - self.begin > self.args.seconds:
+            return
+        number, frames, method = job
+        caption = draw_captions(number + 1)[number]
+        with tempfile.TemporaryDirectory(dir=self.args.scratch) as directory:
+            video = str(pathlib.Path(directory) / "video.y4m")
+            begin = time.time()
+            subprocess.run(
+                [self.args.lvsa, "generate", "-q", "-m", self.args.model, "-p", caption]
+                + ["-S", str(SEED + number), "--num-frames", str(frames)]
+                + ["--device", self.args.device, *METHODS[method][1], "-o", video],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            row = {"number": number, "frames": frames, "method": method, "caption": caption}
+            row["seconds"] = round(time.time() - begin, 2)
+            row.update(judges.submit(judge, video, caption).result())
+        with self.lock:
+            self.rows.append(row)
+            self.path.write_text(json.dumps(self.rows))
+
+
+def judge(video, caption):
+    return check_video.check(check_video.read_video(video), caption)
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def objects_of(row):
+    return len(captions.read(row["caption"])["objects"])
+
+
+def score(rows, attribute, quarter):
+    return sum(r["quarters"][quarter][attribute] for r in rows) / len(rows)
+
+
+def table(rows, methods):
+    """One line for each length and method, of rows that all have the same number of objects."""
     lines = [
         "| frames | attention | videos | colour 1st, last | shape 1st, last | motion 1st, last "
-        "| freeze | loop | s a video |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| freeze | loop |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for r in sorted(rows, key=lambda r: r["frames"]):
-        ends = " | ".join(f"{r[a][0]:.2f}, {r[a][3]:.2f}" for a in ("colour", "shape", "motion"))
-        name = NAMES.get(r["method"], r["method"])
-        lines.append(
-            f"| {r['frames']} | {name} | {r['videos']} | {ends} "
-            f"| {r['freeze']:.2f} | {r['loop']:.2f} | "
-            f"{r['seconds'] / r['videos']:.2f} |"
-        )
+    for frames in sorted({r["frames"] for r in rows}):
+        for method in methods:
+            some = [r for r in rows if (r["frames"], r["method"]) == (frames, method)]
+            if not some:
+                continue
+            ends = " | ".join(
+                f"{score(some, a, 0):.2f}, {score(some, a, -1):.2f}"
+                for a in ("colour", "shape", "motion")
+            )
+            freeze, loop = (sum(r[k] for r in some) / len(some) for k in ("freeze", "loop"))
+            lines.append(
+                f"| {frames} | {METHODS[method][0]} | {len(some)} | {ends} "
+                f"| {freeze:.2f} | {loop:.2f} |"
+            )
     return "\n".join(lines) + "\n"
 
 
-def plot(rows, attribute):
+def plot(rows, methods, attribute):
     """An SVG: the last quarter's score over the number of frames, a line a method."""
     frames = sorted({r["frames"] for r in rows})
     x = {f: 60 + 360 * i / max(1, len(frames) - 1) for i, f in enumerate(frames)}
-    y = lambda score: 240 - 200 * score
+    y = lambda value: 240 - 200 * value
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 290" '
         'font-family="sans-serif" font-size="12">',
-        f'<text x="60" y="20">{attribute} right in the last quarter</text>',
+        '<rect width="680" height="290" fill="#fff"/>',
+        f'<text x="60" y="20">{attribute} right in the last quarter, one object</text>',
     ]
-    for score in (0, 0.25, 0.5, 0.75, 1):
+    for value in (0, 0.25, 0.5, 0.75, 1):
         parts.append(
-            f'<path d="M60 {y(score)}H420" stroke="#ddd"/>'
-            f'<text x="25" y="{y(score) + 4}">{score:g}</text>'
+            f'<path d="M60 {y(value)}H420" stroke="#ddd"/>'
+            f'<text x="25" y="{y(value) + 4}">{value:g}</text>'
         )
     parts += [f'<text x="{x[f]}" y="260" text-anchor="middle">{f}</text>' for f in frames]
     parts.append('<text x="240" y="280" text-anchor="middle">frames</text>')
-    start = {r["frames"]: r[attribute][3] for r in rows if r["method"] == "dense"}
-    for i, method in enumerate(dict.fromkeys(r["method"] for r in rows)):
-        score = {r["frames"]: r[attribute][3] for r in rows if r["method"] == method}
-        score = {frames[0]: start.get(frames[0]), **score}  # below the horizon all are dense
-        points = [f"{x[f]:.0f} {y(score[f]):.1f}" for f in frames if score.get(f) is not None]
-        colour = COLOURS[i % len(COLOURS)]
+    for i, method in enumerate(methods):
+        cells = {f: [r for r in rows if (r["frames"], r["method"]) == (f, method)] for f in frames}
+        cells[frames[0]] = [r for r in rows if r["frames"] == frames[0]]  # there all are dense
+        points = [f"{x[f]:.0f} {y(score(c, attribute, -1)):.1f}" for f, c in cells.items() if c]
         parts.append(
-            f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+            f'<path d="M{"L".join(points)}" fill="none" stroke="{COLOURS[i]}" stroke-width="2"/>'
         )
         parts.append(
-            f'<path d="M440 {40 + 20 * i}h20" stroke="{colour}" stroke-width="2"/>'
-            f'<text x="468" y="{44 + 20 * i}">{NAMES.get(method, method)}</text>'
+            f'<path d="M440 {40 + 20 * i}h20" stroke="{COLOURS[i]}" stroke-width="2"/>'
+            f'<text x="468" y="{44 + 20 * i}">{METHODS[method][0]}</text>'
         )
     return "\n".join(parts + ["</svg>\n"])
 
 
+def page(rows, horizon, docs):
+    methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
+    lines = ["# Quality beyond the training length", ""]
+    lines += (pathlib.Path(__file__).parent / "quality.md").read_text().splitlines()
+    for count, title in ((1, "One object"), (2, "Two objects")):
+        some = [r for r in rows if objects_of(r) == count]
+        if some:
+            lines += ["", f"## {title}", "", table(some, methods)[:-1]]
+        if some and count == 1:
+            for attribute in ("colour", "motion"):
+                (docs / f"quality-{attribute}.svg").write_text(plot(some, methods, attribute))
+                title = f"{attribute} right in the last quarter"
+                lines += ["", f"![{title}](quality-{attribute}.svg)"]
+    (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", required=True, type=pathlib.Path)
+    parser.add_argument("--model", required=True, type=pathlib.Path)
+    parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--docs", required=True, type=pathlib.Path)
-    parser.add_argument("--device", default="", help='for the text, such as " on one H100"')
+    parser.add_argument("--lvsa", default="lvsa")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--frames", type=int, nargs="+", default=[81, 161, 321, 481])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--captions", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=8, help="videos made at a time")
+    parser.add_argument("--scratch", help="where videos lie while they are judged")
+    parser.add_argument("--seconds", type=float, default=1e9, help="start no video after so long")
+    parser.add_argument("--write", action="store_true", help="only write the page")
     args = parser.parse_args()
-    rows = [
-        r for r in json.loads(args.results.read_text()) if not {"guidance", "flow_shift"} & r.keys()
-    ]
-    text = HEAD.format(horizon=min(r["frames"] for r in rows), device=args.device) + table(rows)
-    for attribute in ("colour", "motion"):
-        (args.docs / f"quality-{attribute}.svg").write_text(plot(rows, attribute))
-        text += f"\n![{attribute} right in the last quarter](quality-{attribute}.svg)\n"
-    (args.docs / "QUALITY.md").write_text(text)
+    horizon = json.loads((args.model / "lvsa.json").read_text())["frames"]
+    args.out.mkdir(parents=True, exist_ok=True)
+    work = Work(args)
+    if not args.write:
+        work.run(horizon)
+    if work.rows:
+        page(work.rows, horizon, args.docs)
 
 
 if __name__ == "__main__":
