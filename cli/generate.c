@@ -55,6 +55,8 @@ static const char *const generate_examples[] = {
     "what that would need",
     "lvsa generate --from fox.mp4 --seed 8 -o other.mp4",
     "the run that made fox.mp4, with another seed",
+    "mpirun -n 4 lvsa generate -m Wan2.1-T2V-1.3B-Diffusers -p 'a red fox' --vae-parallel",
+    "by four processes together, each with a GPU of its own or on the CPU",
     NULL};
 
 const command generate_command = {

@@ -78,6 +78,8 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
     LV_TRY(find_class(p));
     LV_TRY(open_device(p, o));
     p->ranks = o->ranks;
+    if (!lvsa_sequence_name(o->sequence))
+        return lv_fail(LVSA_ERR_ARGUMENT, "sequence %d: there is no such", (int)o->sequence);
     p->sequence = o->sequence, p->cfg_parallel = o->cfg_parallel, p->vae_parallel = o->vae_parallel;
     p->device->offload = o->offload && p->device->kind == LVSA_DEVICE_CUDA;
     LV_TRY(choose_precision(p, o));

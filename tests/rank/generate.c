@@ -224,6 +224,15 @@ static void refuse(const char *model, const lvsa_job *job, mode m, const char *w
     if (!strstr(lvsa_last_error(), words)) stop("\"%s\": %s is wanted", lvsa_last_error(), words);
 }
 
+static void check_options(const char *model)
+{
+    lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
+    lvsa_pipeline *none;
+    o.model = model, o.sequence = (lvsa_sequence)3;
+    if (lvsa_pipeline_open(&none, &o) == LVSA_OK || !strstr(lvsa_last_error(), "sequence 3"))
+        stop("sequence 3: not refused");
+}
+
 static void check_refusals(const char *model)
 {
     lvsa_job job = small_job();
@@ -308,6 +317,7 @@ int main(int argc, char **argv)
     if (argc > 3 && !gpus && rank == size - 1) model = "/nowhere";
 
     check_refusals(model);
+    check_options(model);
     if (size <= 4) {
         lvsa_job job = small_job();
         check_job(model, &job, "sparse", all);

@@ -51,16 +51,16 @@ typedef struct decoding {
     int64_t height, width; /* Y, X                                                  */
     int64_t size, stride;  /* of a tile, in latents                                 */
     int64_t columns, count;
-    lv_rows *rows;        /* this rank's, which are then the only tile; NULL: not shared */
-    tile *tiles;          /* [count], row by row                                   */
-    lv_tensor picture;    /* [k, r*Y, r*X, 3] f32; of a single tile, its pixels    */
-    uint8_t *bytes;       /* of the picture's frames, see lv_op_pixels()           */
-    uint8_t *whole;       /* those of all ranks' rows, with all their last words; if not
-                          shared, the same; of ranks but the first NULL         */
-    void *memory;         /* of the device: all of the above                       */
-    float *values;        /* [r*Y, r*X, 3], one frame in host memory, if wanted    */
-    uint8_t *host;        /* the bytes in host memory, where nothing can be fetched */
-    lv_message *messages; /* [(ranks + 1) * (k + 1)] of a step's bytes          */
+    lv_rows *rows;        /* this rank's, the only tile then; NULL: not shared       */
+    tile *tiles;          /* [count], row by row                                     */
+    lv_tensor picture;    /* [k, r*Y, r*X, 3] f32; of a single tile, its pixels      */
+    uint8_t *bytes;       /* of the picture's frames, see lv_op_pixels()             */
+    uint8_t *whole;       /* those of all ranks' rows, all their last words behind;
+                             not shared: `bytes`; of ranks but the first: NULL       */
+    void *memory;         /* of the device: all of the above                         */
+    float *values;        /* [r*Y, r*X, 3], one frame in host memory, if wanted      */
+    uint8_t *host;        /* the bytes in host memory, where nothing can be fetched  */
+    lv_message *messages; /* [(ranks + 1) * (k + 1)] of a step's bytes               */
 } decoding;
 
 static bool is_first(const decoding *d) { return !d->rows || d->rows->comm->rank == 0; }
