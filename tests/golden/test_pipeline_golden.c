@@ -361,7 +361,7 @@ static void bad_jobs_are_refused(void **state)
     refuse(p, job, LVSA_ERR_ARGUMENT, "-5 reference latent frames");
     job = small_job(), job.riflex.scale = -2, refuse(p, job, LVSA_ERR_ARGUMENT, "RIFLEx");
     job = small_job(), job.backend = LVSA_BACKEND_FLASHINFER;
-    refuse(p, job, LVSA_ERR_UNSUPPORTED, "flashinfer isn't in this build");
+    refuse(p, job, LVSA_ERR_UNSUPPORTED, "flashinfer computes on a GPU only");
     lvsa_pipeline_close(&p);
 
     lvsa_pipeline_options o = LVSA_PIPELINE_OPTIONS_INIT;
