@@ -66,7 +66,8 @@ static const char *find_kernel(void)
     return lvsa_attention_kernel(&name, &c) == LVSA_OK ? name : NULL;
 }
 
-int main(void)
+/* With an argument, the tests of that name (* and ? match). */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(videos),
@@ -74,6 +75,7 @@ int main(void)
         cmocka_unit_test(inputs),
     };
     int failed = 0, ran = 0;
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     for (backend = LVSA_BACKEND_SDPA; backend <= LVSA_BACKEND_FLASHINFER; backend++) {
         const char *name = find_kernel();
         if (!name) {

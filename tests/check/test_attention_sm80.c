@@ -46,13 +46,15 @@ static void hostile_inputs(void **state)
                       .input = input, .sample = 60);
 }
 
-int main(void)
+/* With an argument, the tests of that name (* and ? match). */
+int main(int argc, char **argv)
 {
     lvsa_device_info info = {.size = sizeof info};
     if (lvsa_device_get_info(&info, LVSA_DEVICE_CUDA) != LVSA_OK) {
         print_message("skipped: %s\n", lvsa_last_error());
         return 77;
     }
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_sizes),
         cmocka_unit_test(sources),
