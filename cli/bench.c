@@ -34,7 +34,8 @@ static timing summarise(double *seconds, int runs)
 /* ---- bench attention: options ---------------------------------------------------------------- */
 
 typedef struct attention_settings {
-    int_setting shape, heads, kv_heads, head_dim, dtype, text, device, backend, threads;
+    int_setting shape, heads, kv_heads, head_dim, dtype, attention_dtype;
+    int_setting text, device, backend, threads;
 } attention_settings;
 
 typedef struct measure_settings {
@@ -108,6 +109,9 @@ static const option attention_options[] = {
      .hi = LVSA_MAX_HEAD_DIM, .fallback = "64", .help = "head size"},
     {"dtype", 0, OPTION_CHOICE, offsetof(attention_settings, dtype), "TYPE", .choice = dtype_name,
      .fallback = "f32", .help = "type of the tensors"},
+    {"attention-dtype", 0, OPTION_CHOICE, offsetof(attention_settings, attention_dtype), "TYPE",
+     .choice = attention_dtype_name, .fallback = "auto",
+     .help = "what the products multiply: as lvsa generate has it"},
     {"text", 0, OPTION_INT, offsetof(attention_settings, text), "L", .lo = 0, .hi = 1 << 20,
      .fallback = "0", .help = "rows of text that every query attends to as well"},
     {"device", 0, OPTION_CHOICE, offsetof(attention_settings, device), "NAME",
@@ -255,6 +259,7 @@ static lvsa_attention make_call(const tensors *t, const bench_settings *s)
                        kv_strides = {0, (int64_t)kv_heads * d, d};
     lvsa_attention call = {.size = sizeof call,
                            .dtype = dtypes[a->dtype.value].dtype,
+                           .fp8 = a->attention_dtype.value,
                            .batch = 1,
                            .queries = rows,
                            .heads = a->heads.value,
@@ -345,10 +350,14 @@ static exit_code measure(measurement *out, lvsa_attention *call, const bench_set
     return code;
 }
 
-/* Dense products of 16-bit numbers, H100 and H200 SXM, as their maker states it. */
-static const double SM90_PEAK = 989e12;
+/* Dense products of 16-bit numbers and of fp8, H100 and H200 SXM, in TFLOP/s as their maker states
+ * it. */
+static double peak_of(const attention_settings *a)
+{
+    return a->attention_dtype.value ? 1979.0 : 989.0;
+}
 
-static void print_measurement(const measurement *m, int frames, lvsa_device device)
+static void print_measurement(const measurement *m, int frames, const attention_settings *a)
 {
     const double rate = m->flops / m->time.median;
     if (m->missing[0]) {
@@ -356,8 +365,8 @@ static void print_measurement(const measurement *m, int frames, lvsa_device devi
         return;
     }
     printf("%-10s %12.3f %12.3f ", m->name, 1e3 * m->time.median, 1e3 * m->time.best);
-    if (device == LVSA_DEVICE_CPU) printf("%12.2f", 1e-9 * rate);
-    else printf("%12.1f %10.1f %%", 1e-12 * rate, 100.0 * rate / SM90_PEAK);
+    if (a->device.value == LVSA_DEVICE_CPU) printf("%12.2f", 1e-9 * rate);
+    else printf("%12.1f %10.1f %%", 1e-12 * rate, 1e-10 * rate / peak_of(a));
     printf(" %10.2f  %d\n", m->frame_pairs / frames, m->time.runs);
 }
 
@@ -376,10 +385,10 @@ static void print_attention_table(const bench_settings *s, const measurement *m,
         printf("%-10s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "GFLOP/s", "frames",
                "runs");
     else
-        printf("%-10s %12s %12s %12s %12s %10s  %s\n", "", "median ms", "best ms", "TFLOP/s",
-               "of 989", "frames", "runs");
+        printf("%-10s %12s %12s %12s %7s %4.0f %10s  %s\n", "", "median ms", "best ms", "TFLOP/s",
+               "of", peak_of(a), "frames", "runs");
     for (int i = 0; i < MEASUREMENTS; i++)
-        if (m[i].name) print_measurement(&m[i], frames, device);
+        if (m[i].name) print_measurement(&m[i], frames, a);
     if (dense->name) {
         printf("%.2fx faster for %.2fx less work\n", dense->time.median / sparse->time.median,
                dense->flops / sparse->flops);

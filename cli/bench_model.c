@@ -14,8 +14,8 @@
 typedef struct model_options {
     text_setting model;
     int_setting frames, height, width;
-    int_setting device, threads, sparsity, backend, precision, offload, guidance, sequence, cfg;
-    int_setting repeat, json;
+    int_setting device, threads, sparsity, backend, precision, attention_dtype, offload, guidance;
+    int_setting sequence, cfg, repeat, json;
 } model_options;
 
 typedef struct bench_model_settings {
@@ -76,6 +76,9 @@ static const option dit_table[] = {
     {"dtype", 0, OPTION_CHOICE, offsetof(model_options, precision), "TYPE",
      .choice = precision_name, .fallback = "auto",
      .help = "what the blocks' dense layers multiply: the device's own type, or 8 bits on a GPU"},
+    {"attention-dtype", 0, OPTION_CHOICE, offsetof(model_options, attention_dtype), "TYPE",
+     .choice = attention_dtype_name, .fallback = "auto",
+     .help = "what its products multiply: as lvsa generate has it"},
     {"offload", 0, OPTION_FLAG, offsetof(model_options, offload), NULL,
      .help = "keep the blocks in the machine's memory: two at a time on the GPU"},
     {"guidance", 0, OPTION_FLAG, offsetof(model_options, guidance), NULL,
@@ -204,6 +207,7 @@ static exit_code run_bench(const void *settings, lvsa_phase phase,
     o.frames = s->frames.value, o.height = s->height.value, o.width = s->width.value;
     o.sparsity = (lvsa_sparsity)s->sparsity.value, o.backend = (lvsa_backend)s->backend.value;
     o.precision = (lvsa_precision)s->precision.value;
+    o.attention_fp8 = s->attention_dtype.value;
     o.repeat = r.runs, o.offload = s->offload.value;
     o.guidance = s->guidance.value, o.ranks = together_get_ranks();
     o.sequence = (lvsa_sequence)s->sequence.value, o.cfg_parallel = s->cfg.value;

@@ -28,7 +28,7 @@ typedef struct sparse_settings {
     int_setting reference;
     number_setting scale;
     int_setting expand, rotate, phase;
-    int_setting backend, flashinfer;
+    int_setting backend, flashinfer, attention_dtype;
     int_setting mask, compact;
 } sparse_settings;
 

@@ -98,3 +98,8 @@ double pattern_flops(double frame_pairs, int patches, int heads, int head_dim)
 {
     return 4.0 * head_dim * heads * patches * (double)patches * frame_pairs;
 }
+
+const char *attention_dtype_name(int index)
+{
+    return index == 0 ? "auto" : index == 1 ? "fp8" : NULL;
+}

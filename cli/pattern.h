@@ -74,4 +74,7 @@ exit_code pattern_apply_pixels(lvsa_plan_options *o, const pixel_pattern_setting
  * of each pair of frames, in each head. */
 double pattern_flops(double frame_pairs, int patches, int heads, int head_dim);
 
+/* The choices of --attention-dtype: auto is 0, fp8 is 1. */
+const char *attention_dtype_name(int index);
+
 #endif

@@ -22,9 +22,9 @@ static const char *const names[] = {"model",          "device",
                                     "sparsity-scale", "reference-latent-frames",
                                     "expand-window",  "rotate-keyframes",
                                     "rotation-phase", "backend",
-                                    "dtype",          "riflex",
-                                    "riflex-s",       "riflex-k",
-                                    "riflex-train-len"};
+                                    "dtype",          "attention-dtype",
+                                    "riflex",         "riflex-s",
+                                    "riflex-k",       "riflex-train-len"};
 
 /* A flag for one leaves out what the record says of the other. */
 static const char *const rivals[][2] = {{"seconds", "num-frames"},
@@ -90,6 +90,7 @@ static void add_pattern(json_t *o, const record_run *r)
     if (j->sparsity == LVSA_SPARSITY_ON) add_flag(o, "lvsa", 1);
     if (j->sparsity == LVSA_SPARSITY_OFF) add_flag(o, "dense", 1);
     add_text(o, "backend", lvsa_backend_name(j->backend));
+    if (j->attention_fp8) add_text(o, "attention-dtype", "fp8");
 }
 
 static void add_riflex(json_t *o, const lvsa_riflex *r)

@@ -218,6 +218,7 @@ typedef struct lvsa_job {
     int late_rotation;           /* 1: steps 0 and 1 share a rotation, as the scripts of the
                                     Python implementation have it; 0: step i takes i mod interval */
     lvsa_backend backend;        /* of the self-attention                                         */
+    int attention_fp8;           /* 1: its products in fp8, see lvsa_attention                    */
     lvsa_riflex riflex;
     const float *noise;          /* f32 [C, T, Y, X] to start from instead of the seed's, or NULL */
     const lvsa_state *state;     /* to go on from, where one was left; NULL: begin with noise     */
@@ -236,7 +237,7 @@ typedef struct lvsa_job {
 
 #define LVSA_JOB_INIT                                                                              \
     {sizeof(lvsa_job), "", NULL, 0, 0, 0, 50, 5.0, 0.0, 0, 0, LVSA_SPARSITY_AUTO,                  \
-     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, {0.0, -1, 0}, NULL, NULL, 0, NULL, NULL,     \
+     LVSA_PLAN_OPTIONS_INIT, 0, 0, LVSA_BACKEND_AUTO, 0, {0.0, -1, 0}, NULL, NULL, 0, NULL, NULL,  \
      NULL, NULL, NULL, NULL, NULL}
 
 /* Fills in what the checkpoint's lvsa.json says, or its family's table: sizes, steps, guidance,

@@ -50,6 +50,7 @@ typedef struct lvsa_bench_options {
     int frames, height, width; /* in pixels; 0: the model's usual                            */
     lvsa_sparsity sparsity;
     lvsa_backend backend;
+    int attention_fp8; /* as in lvsa_job */
     int repeat;  /* runs that are measured, after one that isn't               */
     int offload; /* of the transformer, as in lvsa_pipeline_options            */
     int guidance;           /* 1: two passes a step, as with guidance; of the transformer       */
@@ -62,7 +63,7 @@ typedef struct lvsa_bench_options {
 #define LVSA_BENCH_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(lvsa_bench_options), NULL, LVSA_DEVICE_CPU, 0, 0, 0, 0, LVSA_SPARSITY_AUTO,         \
-            LVSA_BACKEND_AUTO, 5, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0, LVSA_PRECISION_AUTO           \
+            LVSA_BACKEND_AUTO, 0, 5, 0, 0, NULL, LVSA_SEQUENCE_AUTO, 0, LVSA_PRECISION_AUTO        \
     }
 
 /* What was measured. */

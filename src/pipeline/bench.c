@@ -45,6 +45,7 @@ static lvsa_status open_bench(bench *b, const lvsa_bench_options *o)
     lvsa_pipeline_job_defaults(&b->job, b->w.p);
     b->job.guidance = o->guidance ? 5.0 : 1.0;
     b->job.sparsity = o->sparsity, b->job.backend = o->backend;
+    b->job.attention_fp8 = o->attention_fp8;
     if (o->frames) b->job.frames = o->frames;
     if (o->height) b->job.height = o->height;
     if (o->width) b->job.width = o->width;

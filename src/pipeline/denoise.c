@@ -104,6 +104,7 @@ lvsa_status lv_work_measure_passes(lv_work *w)
 {
     lv_step step = {.runs = w->plan ? lvsa_plan_get_runs(w->plan) : NULL,
                     .backend = w->job->backend,
+                    .attention_fp8 = w->job->attention_fp8,
                     .riflex = w->riflex.pair >= 0 ? &w->riflex : NULL,
                     .sequence = w->sequence};
     w->exec = lv_exec_measure(w->p->device);
@@ -151,7 +152,10 @@ lvsa_status lv_work_prepare_passes(lv_work *w)
 lvsa_status lv_work_find_velocity(lv_work *w, lv_step *step, float timestep, int i)
 {
     const lvsa_job *job = w->job;
-    *step = (lv_step){.timestep = timestep, .backend = job->backend, .sequence = w->sequence};
+    *step = (lv_step){.timestep = timestep,
+                      .backend = job->backend,
+                      .attention_fp8 = job->attention_fp8,
+                      .sequence = w->sequence};
     if (w->riflex.pair >= 0) step->riflex = &w->riflex;
     if (w->plan) {
         if (!job->hold_keyframes)

@@ -69,6 +69,7 @@ static lvsa_status check_backend(lv_work *w)
                            .out = &out,
                            .sources = 1,
                            .backend = w->job->backend,
+                           .fp8 = w->job->attention_fp8,
                            .device = w->p->device->kind};
     call.source[0] = (lvsa_source){.k = &number, .v = &number, .tokens = 1};
     return lvsa_attention_kernel(&w->kernel, &call);

@@ -8,6 +8,7 @@
 #include "testing.h"
 
 #include "base/half.h"
+#include "check/fp8_rounding.h"
 
 enum { GUARD = 64 }; /* elements before and after the output that nobody may write */
 
@@ -222,6 +223,7 @@ void attn_problem_create(attn_problem *p, const attn_case *wanted)
                                .kv_heads = c->kv_heads,
                                .head_dim = c->head_dim,
                                .scale = c->scale,
+                               .fp8 = c->fp8,
                                .backend = c->backend,
                                .threads = c->threads,
                                .device = c->device};
@@ -371,6 +373,7 @@ static void widen(lvsa_attention *call, float **copy, int *count)
             *tensor = copy[(*count)++] = wide;
         }
     call->dtype = LVSA_F32, call->backend = LVSA_BACKEND_REF, call->device = LVSA_DEVICE_CPU;
+    call->fp8 = 0;
 }
 
 /* One query row, as a call of its own whose runs are those of the row's frame. */
@@ -399,25 +402,63 @@ static void compute_row(const wanted *w, int64_t i, const lvsa_attention *wide)
     free(lse);
 }
 
-/* The problem through the reference, in fp32 so that its output isn't rounded. */
-static void compute_wanted(wanted *w, const attn_problem *p)
+/* What goes through the reference. */
+typedef enum wanted_of { AS_IS, ROUNDED, ROUNDED_SQUARES } wanted_of;
+
+static void square_values(lvsa_attention *call)
+{
+    for (int i = 0; i < call->sources; i++) {
+        const lvsa_source *s = &call->source[i];
+        float *v = (float *)(uintptr_t)s->v;
+        for (int64_t e = 0; e < call->batch * s->v_strides.batch; e++) v[e] *= v[e];
+    }
+}
+
+/* Adds q . mean * scale to the lse of the rounded problem. */
+static void shift_lse(wanted *w, const attn_problem *p, const double *means)
+{
+    const lvsa_attention *c = &p->call;
+    const double scale = c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
+    for (int64_t bh = 0; bh < c->batch * c->heads; bh++)
+        for (int64_t i = 0; i < w->rows; i++) {
+            const int64_t b = bh / c->heads, h = bh % c->heads,
+                          kv = b * c->kv_heads + h / (c->heads / c->kv_heads);
+            double dot = 0.0;
+            for (int64_t d = 0; d < c->head_dim; d++)
+                dot += (double)get(c->q, at(c->q_strides, b, w->row[i], h) + (size_t)d, c->dtype) *
+                       means[kv * c->head_dim + d];
+            w->lse[bh * w->rows + i] += (float)(dot * scale);
+        }
+}
+
+/* The problem through the reference, in fp32 so that its output isn't rounded; w->row is listed. */
+static void compute_wanted_of(wanted *w, const attn_problem *p, wanted_of what)
 {
     lvsa_attention call = p->call;
     float *copy[2 * LVSA_MAX_SOURCES + 1];
+    double *means = calloc((size_t)(call.batch * call.kv_heads * call.head_dim), sizeof *means);
     int copies;
-    size_t rows;
-    list_rows(w, p);
-    rows = (size_t)(call.batch * call.heads * w->rows);
+    const size_t rows = (size_t)(call.batch * call.heads * w->rows);
     w->out = malloc(rows * (size_t)call.head_dim * sizeof *w->out);
     w->lse = malloc(rows * sizeof *w->lse);
-    assert_true(w->out && w->lse);
+    assert_true(w->out && w->lse && means);
     widen(&call, copy, &copies);
+    if (what != AS_IS) fp8_round(&call, means);
+    if (what == ROUNDED_SQUARES) square_values(&call);
     call.out = w->out, call.lse = w->lse;
     call.out_strides = (lvsa_strides){w->rows * call.heads * call.head_dim,
                                       call.heads * call.head_dim, call.head_dim};
     if (!p->c.sample) CHECK_OK(lvsa_attention_run(&call));
     for (int64_t i = 0; i < w->rows && p->c.sample; i++) compute_row(w, i, &call);
+    if (what != AS_IS) shift_lse(w, p, means);
     while (copies > 0) free(copy[--copies]);
+    free(means);
+}
+
+static void compute_wanted(wanted *w, const attn_problem *p)
+{
+    list_rows(w, p);
+    compute_wanted_of(w, p, AS_IS);
 }
 
 static void free_wanted(wanted *w)
@@ -514,11 +555,89 @@ static double measure_lse(const attn_problem *p, const wanted *w, const char *fi
     return worst;
 }
 
+/* ---- comparing fp8 --------------------------------------------------------------------------- */
+
+/* Beside the bound of one weight's rounding: sums of e4m3 products have fewer bits than fp32. */
+static const double FP8_SPREAD = 1.0 / 15.0 + 0.02, FP8_LSE = 0.07;
+
+/* Errors of all outputs, as parts of what is allowed, and of the whole. */
+typedef struct fp8_errors {
+    double worst, worst_lse;   /* of what is allowed                                    */
+    double rounded, exact;     /* relative, of all outputs: to the rounded, to the true */
+} fp8_errors;
+
+static fp8_errors measure_fp8(const attn_problem *p, const wanted *w, const wanted *rounded,
+                              const wanted *squares, const char *file, int line)
+{
+    const lvsa_attention *c = &p->call;
+    double to_rounded = 0.0, to_exact = 0.0, size = 0.0;
+    fp8_errors e = {0};
+    size_t n = 0;
+    for (int64_t b = 0; b < c->batch; b++)
+        for (int64_t i = 0; i < w->rows; i++)
+            for (int64_t hd = 0; hd < c->heads * c->head_dim; hd++, n++) {
+                const int64_t h = hd / c->head_dim, d = hd % c->head_dim;
+                const double have =
+                    get(c->out, at(c->out_strides, b, w->row[i], h) + (size_t)d, c->dtype);
+                const double want = rounded->out[n], exact = w->out[n];
+                if (isnan(have) != isnan(exact))
+                    fail_msg("%s:%d: b %d row %d h %d d %d is %g, %g wanted", file, line, (int)b,
+                             (int)w->row[i], (int)h, (int)d, have, exact);
+                if (isnan(have)) continue;
+                const double spread = sqrt(fmax(squares->out[n] - want * want, 0.0));
+                const double allowed = FP8_SPREAD * spread + 0x1p-7 * fabs(want) + 1e-6;
+                e.worst = fmax(e.worst, fabs(have - want) / allowed);
+                to_rounded += (have - want) * (have - want);
+                to_exact += (have - exact) * (have - exact);
+                size += exact * exact;
+            }
+    for (int64_t i = 0; c->lse && i < c->batch * c->heads * w->rows; i++) {
+        const double have = c->lse[i / w->rows * c->queries + w->row[i % w->rows]];
+        const double want = rounded->lse[i];
+        if (isnan(have) != isnan(want) || isinf(have) != isinf(want))
+            fail_msg("%s:%d: an lse is %g, %g wanted", file, line, have, want);
+        if (isfinite(want))
+            e.worst_lse = fmax(e.worst_lse, fabs(have - want) / (FP8_LSE + 1e-5 * fabs(want)));
+    }
+    e.rounded = sqrt(to_rounded / fmax(size, 1e-30));
+    e.exact = sqrt(to_exact / fmax(size, 1e-30));
+    return e;
+}
+
+static void compare_fp8(attn_problem *p, const char *file, int line)
+{
+    const attn_case *c = &p->c;
+    wanted w, rounded, squares;
+    compute_wanted(&w, p);
+    rounded = squares = w;
+    compute_wanted_of(&rounded, p, ROUNDED);
+    compute_wanted_of(&squares, p, ROUNDED_SQUARES);
+    check_written(p, file, line);
+    const fp8_errors e = measure_fp8(p, &w, &rounded, &squares, file, line);
+    const char *kernel;
+    CHECK_OK(lvsa_attention_kernel(&kernel, &p->call));
+    print_message("%-18s B %d T %2d P %3d H %d/%d: %.2f of what is allowed, lse %.2f; relative to "
+                  "the rounded %.4f, to the true %.4f\n",
+                  kernel, c->batch, c->frames, c->patches, c->heads, c->kv_heads, e.worst,
+                  e.worst_lse, e.rounded, e.exact);
+    const int tame = c->input == ATTN_RANDOM && c->scale == 0.0;
+    if (e.worst > 1.0 || e.worst_lse > 1.0 || (tame && (e.rounded > 0.05 || e.exact > 0.08)))
+        fail_msg("%s:%d: off by %.2f of what is allowed (lse %.2f); relative to the rounded %.4f, "
+                 "to the true %.4f",
+                 file, line, e.worst, e.worst_lse, e.rounded, e.exact);
+    free(rounded.out), free(rounded.lse), free(squares.out), free(squares.lse);
+    free_wanted(&w);
+}
+
 void attn_problem_compare(attn_problem *p, const char *file, int line)
 {
     const attn_case *c = &p->c;
     const double steps = c->dtype == LVSA_F32 ? 16.0 : 8.0;
     wanted w;
+    if (c->fp8 == 1) {
+        compare_fp8(p, file, line);
+        return;
+    }
     compute_wanted(&w, p);
     check_written(p, file, line);
     double worst = measure_out(p, &w, file, line), worst_lse = measure_lse(p, &w, file, line);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "engine/attention/cuda/tile_table.h"
+#include "engine/attention/cuda/fp8_layout.h"
 #include "engine/runtime/cuda/module.h"
 #include "fake_stream.h"
 
@@ -110,11 +110,28 @@ static void store(const row *r)
             r->sum == 0.0 ? -INFINITY : (float)(r->max + log(r->sum));
 }
 
+/* A key, or in fp8 the keys of a unit. */
+static void take_keys(row *r, int source, int64_t at, double plus)
+{
+    const lvsa_source *s = &r->call->source[source];
+    lv_fp8_layout l;
+    if (!r->call->fp8) {
+        take_key(r, s, at, plus);
+        return;
+    }
+    lv_fp8_lay_out(&l, r->call);
+    const lv_fp8_keys *k = &l.keys[source];
+    const int64_t group = at / k->group_units, first = at % k->group_units * LV_FP8_UNIT;
+    for (int64_t i = first; i < first + LV_FP8_UNIT && i < k->group; i++)
+        take_key(r, s, group * k->group + i, plus);
+}
+
 /* A row's way through the list of its block, tile by tile; false where the list doesn't end with
  * its last tile. */
 static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
 {
-    const int tile = r->call->head_dim == 64 ? 128 : 192; /* keys; see sm90/common.cuh */
+    /* Keys, or units of 32; see sm90/common.cuh and common_fp8.cuh. */
+    const int tile = r->call->fp8 ? 7 : r->call->head_dim == 64 ? 128 : 192;
     int i = 0, skip = 0; /* the run, and how much of it is taken */
     for (;;) {
         const lv_tile_run head = run[i];
@@ -127,10 +144,10 @@ static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
             const bool attends =
                 row_of_block >= head.first_row && row_of_block <= head.last_row;
             for (int x = 0; x < take && attends; x++)
-                take_key(r, &r->call->source[run[i].source], run[i].start + skip + x,
-                         head.counted && ends && x + 1 == left
-                             ? log((double)r->call->source[head.counted - 1].last_row_count)
-                             : 0.0);
+                take_keys(r, run[i].source, run[i].start + skip + x,
+                          head.counted && ends && x + 1 == left
+                              ? log((double)r->call->source[head.counted - 1].last_row_count)
+                              : 0.0);
             left -= take, skip += take;
             if (skip == run[i].count) i++, skip = 0;
             if (i == runs && left > 0) return false;
@@ -274,7 +291,8 @@ const lv_cuda_table *lv_cuda_module_table(void)
                                   .attn_bf16_sm80 = attend,
                                   .attn_f16_sm80 = attend,
                                   .attn_bf16_sm90 = attend,
-                                  .attn_f16_sm90 = attend};
+                                  .attn_f16_sm90 = attend,
+                                  .attn_fp8_sm90 = attend};
     table.abi = is("abi") ? 77 : LV_CUDA_ABI;
     table.ops = is("device") ? &ops : NULL;
     return &table;

@@ -183,6 +183,11 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
     if (call->device != LVSA_DEVICE_CPU && call->device != LVSA_DEVICE_CUDA)
         return lv_fail(LVSA_ERR_ARGUMENT, "device %d: there is no such", (int)call->device);
     const bool cpu = call->device == LVSA_DEVICE_CPU;
+    if (call->fp8 && (cpu || backend != LVSA_BACKEND_NATIVE))
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "attention in fp8, back end %s on device %s: it is the native back end's on "
+                       "device cuda",
+                       lvsa_backend_name(backend), cpu ? "cpu" : "cuda");
     switch (backend) {
     case LVSA_BACKEND_REF:
         if (!cpu)

@@ -2,7 +2,7 @@
 #include "engine/attention/tiles.h"
 
 #include "base/mem.h"
-#include "engine/attention/cuda/tile_table.h"
+#include "engine/attention/cuda/fp8_tiles.h"
 
 struct lvsa_tiles {
     lvsa_device device;
@@ -16,7 +16,7 @@ uint64_t lv_tiles_fingerprint(const lvsa_attention *c)
     const uint64_t prime = 0x9e3779b97f4a7c15u;
     uint64_t h = (uint64_t)c->queries ^ (uint64_t)lv_tile_block_rows(c->head_dim) << 32;
     const int64_t frames = c->queries / lv_attn_frame_rows(c);
-    h = (h ^ (uint64_t)frames) * prime;
+    h = (h ^ (uint64_t)frames ^ ((c->fp8 ? 1ull << 32 : 0))) * prime;
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source *s = &c->source[i];
         h = (h ^ (h >> 29) ^ (uint64_t)s->tokens) * prime;
@@ -54,7 +54,9 @@ lvsa_status lvsa_tiles_create(lvsa_tiles **out, const lvsa_attention *call)
     t->device = call->device;
     t->pattern = lv_tiles_fingerprint(call);
     lvsa_status s = LVSA_OK;
-    if (kernel->needs_tiles) s = lv_tile_table_make(&table, call);
+    if (kernel->needs_tiles)
+        s = call->fp8 ? lv_fp8_table_make(&table, call)
+                                             : lv_tile_table_make(&table, call);
     if (s == LVSA_OK && kernel->needs_tiles) s = upload(t, &table);
     lv_tile_table_free(&table);
     if (s != LVSA_OK) lvsa_tiles_free(&t);
@@ -81,8 +83,8 @@ lvsa_status lv_tiles_check(const lvsa_attention *call, const lv_attn_kernel *ker
         return lv_fail(LVSA_ERR_ARGUMENT, "the tiles are of another device than the call");
     if (t->pattern != lv_tiles_fingerprint(call))
         return lv_fail(LVSA_ERR_ARGUMENT,
-                       "the tiles were made for other runs, rows or queries than the call has: "
-                       "make some for each rotation of a plan");
+                       "the tiles were made for other runs, rows, queries or products than the "
+                       "call has: make some for each rotation of a plan");
     return LVSA_OK;
 }
 

@@ -2,6 +2,8 @@
 #ifndef LV_ENGINE_PARALLEL_SELF_ATTENTION_H
 #define LV_ENGINE_PARALLEL_SELF_ATTENTION_H
 
+#include <stdbool.h>
+
 #include <lvsa/lvsa_attention.h>
 
 #include "engine/runtime/tensor.h"
@@ -11,6 +13,7 @@ typedef struct lv_self_attention {
     int64_t heads, head_dim;
     const lvsa_runs *runs; /* of all tokens of the video; NULL: each to each     */
     lvsa_backend backend;
+    bool fp8; /* as in lvsa_attention */
 } lv_self_attention;
 
 /* Keys and values [rows, H*D] as a source. */
@@ -39,7 +42,8 @@ static inline lvsa_attention lv_self_attention_call(const lv_self_attention *a)
                             .out_strides = s,
                             .sources = 1,
                             .source[0] = lv_self_attention_source(a->k, a->v, a->head_dim, a->runs),
-                            .backend = a->backend};
+                            .backend = a->backend,
+                            .fp8 = a->fp8};
 }
 
 #endif

@@ -25,6 +25,7 @@ typedef struct lv_step {
     int text;              /* which of the prepared texts          */
     const lvsa_runs *runs;   /* of the video's tokens; NULL: dense   */
     lvsa_backend backend;    /* of the self-attention                */
+    bool attention_fp8;      /* likewise, see lvsa_attention         */
     const lv_riflex *riflex; /* NULL: none                         */
     lv_sequence *sequence;   /* of which z and velocity hold this rank's frames; NULL: all
                                 frames are here */

@@ -502,7 +502,8 @@ static lvsa_status self_attention(const pass *p, const block *b)
                                                    .heads = m->base.heads,
                                                    .head_dim = m->base.head_dim,
                                                    .runs = p->step->runs,
-                                                   .backend = p->step->backend}));
+                                                   .backend = p->step->backend,
+                                                   .fp8 = p->step->attention_fp8}));
     /* All tokens at once, for there is no scratch to it: q's memory holds an e4m3 copy. */
     LV_TRY(view_factor(&factor, m, e, m->dense == LV_E4M3 ? q : out));
     if (m->dense == LV_E4M3) LV_TRY(lv_op_copy(e, factor, out));

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "engine/attention/attention.h"
+#include "engine/attention/cuda/fp8_layout.h"
+#include "engine/attention/cuda/fp8_tiles.h"
 #include "engine/attention/cuda/sm80/attn_sm80.h"
-#include "engine/attention/cuda/tile_table.h"
 #include "engine/attention/tiles.h"
 #include "engine/runtime/cuda/module.h"
 
@@ -17,8 +18,16 @@ static lvsa_status no_workspace(size_t *bytes, const lvsa_attention *call)
     return LVSA_OK;
 }
 
+static lvsa_status fp8_workspace(size_t *bytes, const lvsa_attention *call)
+{
+    lv_fp8_layout layout;
+    lv_fp8_lay_out(&layout, call);
+    *bytes = layout.bytes;
+    return LVSA_OK;
+}
+
 /* A kernel that hands the call to the module's function of the same name. */
-#define KERNEL(function)                                                                           \
+#define KERNEL(function, scratch)                                                                  \
     static lvsa_status run_##function(const lvsa_attention *call)                                  \
     {                                                                                              \
         const lv_cuda_table *cuda;                                                                 \
@@ -26,12 +35,13 @@ static lvsa_status no_workspace(size_t *bytes, const lvsa_attention *call)
         return lv_cuda_check(cuda->function(call, lv_tiles_get_table(call->tiles)), #function);    \
     }                                                                                              \
     static const lv_attn_kernel function = {                                                       \
-        .name = #function, .needs_tiles = true, .workspace = no_workspace, .run = run_##function};
+        .name = #function, .needs_tiles = true, .workspace = scratch, .run = run_##function};
 
-KERNEL(attn_bf16_sm80)
-KERNEL(attn_f16_sm80)
-KERNEL(attn_bf16_sm90)
-KERNEL(attn_f16_sm90)
+KERNEL(attn_bf16_sm80, no_workspace)
+KERNEL(attn_f16_sm80, no_workspace)
+KERNEL(attn_bf16_sm90, no_workspace)
+KERNEL(attn_f16_sm90, no_workspace)
+KERNEL(attn_fp8_sm90, fp8_workspace)
 
 /* ---- what every kernel wants ----------------------------------------------------------------- */
 
@@ -117,12 +127,41 @@ lvsa_status lv_attn_want_sm90(bool *out)
     return LVSA_OK;
 }
 
+static lvsa_status check_fp8(const lvsa_attention *c, bool sm90)
+{
+    if (!sm90)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "attention in fp8: it is written for sm_90, an H100 or H200; compute it in "
+                       "bf16");
+    if (c->dtype != LVSA_BF16 || c->head_dim != LV_FP8_DIM)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "attention in fp8 of %s tensors, head size %lld: it takes bf16 and %d; "
+                       "compute it in the tensors' own type",
+                       c->dtype == LVSA_BF16 ? "bf16" : "f16", (long long)c->head_dim, LV_FP8_DIM);
+    if (!lv_attn_has_vectors(c) || c->batch * c->heads > USHRT_MAX)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "attention in fp8 takes tensors aligned to 16 bytes, strides of whole 16 "
+                       "bytes and %d heads of all batch items at most; compute it in bf16",
+                       USHRT_MAX);
+    for (int i = 0; i < c->sources; i++)
+        if (lv_attn_last_row_count(&c->source[i]) > 1)
+            return lv_fail(LVSA_ERR_UNSUPPORTED,
+                           "source %d: attention in fp8 takes no last row that counts several "
+                           "times; compute it in bf16",
+                           i);
+    return lv_fp8_check_runs(c);
+}
+
 lvsa_status lv_attn_choose_cuda(const lv_attn_kernel **out, const lvsa_attention *call)
 {
     const bool bf16 = call->dtype == LVSA_BF16;
     bool sm90;
     LV_TRY(check_sizes(call));
     LV_TRY(lv_attn_want_sm90(&sm90));
+    if (call->fp8) {
+        *out = &attn_fp8_sm90;
+        return check_fp8(call, sm90);
+    }
     *out = bf16 ? &attn_bf16_sm80 : &attn_f16_sm80;
     if (sm90 && (call->head_dim == 64 || call->head_dim == 128) && lv_attn_has_vectors(call))
         *out = bf16 ? &attn_bf16_sm90 : &attn_f16_sm90;

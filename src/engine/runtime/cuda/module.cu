@@ -79,6 +79,7 @@ static const lv_cuda_table table = {
     lv_attn_f16_sm80,
     lv_attn_bf16_sm90,
     lv_attn_f16_sm90,
+    lv_attn_fp8_sm90,
     &lv_cuda_module_ops,
 };
 

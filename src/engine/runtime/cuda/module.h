@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Counts the changes of lv_cuda_table and of what its functions take. */
-enum { LV_CUDA_ABI = 6 };
+enum { LV_CUDA_ABI = 7 };
 
 typedef struct lv_cuda_gpu {
     char name[128];
@@ -46,6 +46,7 @@ typedef struct lv_cuda_table {
     const char *(*attn_f16_sm80)(const lvsa_attention *call, const void *tiles);
     const char *(*attn_bf16_sm90)(const lvsa_attention *call, const void *tiles);
     const char *(*attn_f16_sm90)(const lvsa_attention *call, const void *tiles);
+    const char *(*attn_fp8_sm90)(const lvsa_attention *call, const void *tiles);
 
     const lv_cuda_ops *ops; /* models; NULL: the module has the attention alone */
 } lv_cuda_table;

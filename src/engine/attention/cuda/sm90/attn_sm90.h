@@ -14,6 +14,10 @@ extern "C" {
 const char *lv_attn_bf16_sm90(const lvsa_attention *call, const void *tiles);
 const char *lv_attn_f16_sm90(const lvsa_attention *call, const void *tiles);
 
+/* The same with products of e4m3: several launches, the workspace as lv_fp8_lay_out() has it, tiles
+ * of lv_fp8_table_make(). */
+const char *lv_attn_fp8_sm90(const lvsa_attention *call, const void *tiles);
+
 #ifdef __cplusplus
 }
 #endif

@@ -106,6 +106,23 @@ __device__ __forceinline__ void shared_store(uint32_t address, uint32_t x)
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(x) : "memory");
 }
 
+__device__ __forceinline__ float4 shared_load4(uint32_t address)
+{
+    float4 x;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+                 : "r"(address)
+                 : "memory");
+    return x;
+}
+
+__device__ __forceinline__ void shared_store4(uint32_t address, float4 x)
+{
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(x.x), "f"(x.y),
+                 "f"(x.z), "f"(x.w)
+                 : "memory");
+}
+
 __device__ __forceinline__ void shared_zero16(uint32_t address)
 {
     asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(address), "r"(0) : "memory");
@@ -130,6 +147,26 @@ __device__ __forceinline__ void tma_load_multicast(uint32_t dst, const CUtensorM
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
                  ".multicast::cluster [%0], [%1, {%2, %3, %4, %5}], [%6], %7;" ::"r"(dst),
                  "l"(map), "r"(d), "r"(token), "r"(head), "r"(batch), "r"(bar), "h"(ctas)
+                 : "memory");
+}
+
+/* ---- copy engine: bytes as they lie, multiples of 16 ----------------------------------------- */
+
+__device__ __forceinline__ void bulk_load(uint32_t dst, const void *src, int bytes, uint32_t bar)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                 "[%0], [%1], %2, [%3];" ::"r"(dst),
+                 "l"(src), "r"(bytes), "r"(bar)
+                 : "memory");
+}
+
+/* To the same address in every CTA of `ctas`, completing on the barrier at `bar` in each. */
+__device__ __forceinline__ void bulk_load_multicast(uint32_t dst, const void *src, int bytes,
+                                                    uint32_t bar, uint16_t ctas)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(dst),
+                 "l"(src), "r"(bytes), "r"(bar), "h"(ctas)
                  : "memory");
 }
 
