@@ -350,9 +350,9 @@ LVSA_API lvsa_status lvsa_attention_workspace(size_t *bytes, const lvsa_attentio
 /* The kernel that would run this call, e.g. "attn_f32_avx512". Fails as lvsa_attention_run(). */
 LVSA_API lvsa_status lvsa_attention_kernel(const char **name, const lvsa_attention *call);
 
-/* Computes the attention. Allocates nothing; on CUDA it only enqueues on the stream. (Back ends sdpa
- * and flashinfer plan on the host in each call, in some memory of their own.) Calls that share no
- * output and no workspace may run at once. Results don't depend on the number of threads.
+/* Computes the attention. Allocates nothing; on CUDA it only enqueues on the stream. (Back ends
+ * sdpa and flashinfer plan on the host in each call, in some memory of their own.) Calls that share
+ * no output and no workspace may run at once. Results don't depend on the number of threads.
  * Fails with LVSA_ERR_ARGUMENT, _SHAPE, _MEMORY (the workspace), _UNSUPPORTED or _DEVICE. */
 LVSA_API lvsa_status lvsa_attention_run(const lvsa_attention *call);
 
