@@ -29,9 +29,10 @@ fuzz: deps
 #   make demo PROMPT="a blue square bouncing up and down on a black background" FRAMES=641
 PROMPT ?= a red circle moving right on a white background
 FRAMES ?= 321
+export PROMPT
 demo: all
 	@mkdir -p out
-	@build/lvsa generate --model models/tiny-wan --prompt "$(PROMPT)" --num-frames $(FRAMES) --seed 1 \
+	@build/lvsa generate --model models/tiny-wan --prompt "$$PROMPT" --num-frames $(FRAMES) --seed 1 \
 	    --sheet out/demo.png --output out/demo.mp4 --force
 	@echo "out/demo.png: frames of it on one sheet"
 
