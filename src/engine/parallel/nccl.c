@@ -149,6 +149,11 @@ static lvsa_status fill(lv_nccl *n, const lv_nccl_options *o)
     set_place(o->place);
     const int result = n->library->init_rank(&n->comm, n->size, o->id, n->rank);
     unset_place(o->place);
+    if (result == LV_NCCL_INVALID_USAGE)
+        return lv_fail(LVSA_ERR_DEVICE,
+                       "ncclCommInitRank: %s: are there as many GPUs on each host as ranks? Each "
+                       "wants one of its own",
+                       n->library->get_error_string(result));
     LV_TRY(check(n, result, "ncclCommInitRank"));
     return start_watching(n);
 }

@@ -17,7 +17,7 @@ typedef struct lv_nccl_id {
 } lv_nccl_id;
 
 /* ncclResult_t, and the data type of one byte. */
-enum { LV_NCCL_SUCCESS = 0, LV_NCCL_IN_PROGRESS = 7, LV_NCCL_BYTE = 0 };
+enum { LV_NCCL_SUCCESS = 0, LV_NCCL_INVALID_USAGE = 5, LV_NCCL_IN_PROGRESS = 7, LV_NCCL_BYTE = 0 };
 
 /* A stream is a cudaStream_t. Functions return an ncclResult_t. */
 typedef struct lv_nccl_library {
