@@ -90,7 +90,7 @@ static void put_attention(description *d, const lv_work *w)
     put_number(d, "hold keyframes", w->plan && j->hold_keyframes);
     put_number(d, "late rotation", w->plan && j->late_rotation);
     put(d, "backend", json_string(lvsa_backend_name(j->backend)));
-    if (j->attention_fp8) put(d, "attention products", json_string("fp8"));
+    put(d, "attention precision", json_string(j->attention_fp8 ? "fp8" : "the device's"));
     put_number(d, "RIFLEx frequency", w->riflex.pair);
     put(d, "RIFLEx frames", json_real(w->riflex.frames));
 }
