@@ -230,7 +230,8 @@ void manual_print_man_page(FILE *out, const option_group *program)
         "them: its members are their names in small letters, without LVSA_.\n.PP\n"
         "LVSA_MODULE_DIR is where modules are looked for, for CUDA, FFmpeg and MPI.\n"
         "LVSA_CACHE_DIR, or lvsa in XDG_CACHE_HOME or ~/.cache, keeps how a GPU multiplies\n"
-        "fastest, so that repeated runs give the same bits: a few kilobytes, which may be removed.\n",
+        "fastest, so that repeated runs give the same bits: a few kilobytes, which may be\n"
+        "removed.\n",
         out);
     fprintf(out, ".SH EXIT STATUS\n%s.\n", exit_codes);
 }

@@ -186,12 +186,13 @@ static int64_t frame_size(const lv_work *w) { return w->shape[2] * w->shape[3]; 
 lvsa_status lv_work_make_parts(lv_work *w)
 {
     if (!w->group && !w->sequence) return LVSA_OK;
-    const size_t size = (size_t)w->p->ranks->size,
-                 all = w->count * size / (size_t)find_group(w)->size;
+    const size_t size = (size_t)w->p->ranks->size;
+    const size_t all = w->count * size / (size_t)find_group(w)->size;
+    const bool host = !w->p->device->fetch;
     w->part_bytes = lv_zalloc_array(size, sizeof *w->part_bytes);
-    w->part = lv_zalloc_array(w->own_count, sizeof *w->part);
-    if (!w->p->device->fetch) w->parts = lv_zalloc_array(all, sizeof *w->parts);
-    if (!w->part_bytes || !w->part || (!w->p->device->fetch && !w->parts))
+    if (w->sequence) w->part = lv_zalloc_array(w->own_count, sizeof *w->part);
+    if (host) w->parts = lv_zalloc_array(all, sizeof *w->parts);
+    if (!w->part_bytes || (w->sequence && !w->part) || (host && !w->parts))
         return lv_fail(LVSA_ERR_MEMORY, "%zu latents don't fit in memory once more", all);
     return LVSA_OK;
 }
@@ -200,7 +201,8 @@ int64_t lv_work_count_parts(const lv_work *w)
 {
     if (!w->group && !w->sequence) return 0;
     const int64_t groups = w->p->ranks->size / find_group(w)->size;
-    return (int64_t)sizeof(float) * ((int64_t)w->own_count + groups * (int64_t)w->count);
+    const int64_t own = w->sequence ? (int64_t)w->own_count : 0;
+    return (int64_t)sizeof(float) * (own + groups * (int64_t)w->count);
 }
 
 /* `count` numbers of each channel, which begin so far apart. */
