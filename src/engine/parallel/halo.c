@@ -49,77 +49,31 @@ void lv_halo_free(lv_halo **halo)
     *halo = NULL;
 }
 
-/* ---- messages -------------------------------------------------------------------------------- */
-
-static size_t count_bytes(lv_tensor t, int64_t rows)
-{
-    return (size_t)(rows * lv_tensor_row(t)) * lv_dtype_bytes(t.dtype);
-}
-
 /* A message for each transfer of rows of t. */
-static int list_messages(lv_message *m, const lvsa_transfer *transfer, int count, lv_tensor t)
+static void list_messages(lv_message *m, const lvsa_transfer *transfer, int count, lv_tensor t)
 {
+    const size_t row = (size_t)lv_tensor_row(t) * lv_dtype_bytes(t.dtype);
     for (int i = 0; i < count; i++) {
         const lvsa_run rows = transfer[i].rows;
         m[i] = (lv_message){transfer[i].peer, lv_tensor_rows(t, rows.start, rows.count).data,
-                            count_bytes(t, rows.count)};
+                            (size_t)rows.count * row};
     }
-    return count;
-}
-
-/* A message for each peer: the rows of its transfers lie one behind the other in t, and those of
- * the next peer behind them. So received rows always do. */
-static int list_joined(lv_message *m, const lvsa_transfer *transfer, int count, lv_tensor t)
-{
-    int messages = 0;
-    int64_t at = 0;
-    for (int i = 0; i < count; i++) {
-        const int64_t rows = transfer[i].rows.count;
-        if (messages == 0 || m[messages - 1].peer != transfer[i].peer)
-            m[messages++] = (lv_message){transfer[i].peer, lv_tensor_rows(t, at, rows).data, 0};
-        m[messages - 1].bytes += count_bytes(t, rows);
-        at += rows;
-    }
-    return messages;
-}
-
-/* Rows of all transfers of t, one behind the other. */
-static lvsa_status pack(lv_tensor *out, lv_exec *e, const lvsa_transfer *send, int sends,
-                        lv_tensor t)
-{
-    int64_t at = 0;
-    for (int i = 0; i < sends; i++) at += send[i].rows.count;
-    LV_TRY(lv_take(out, e, e->dtype, 2, LV_SHAPE(at, t.shape[1])));
-    at = 0;
-    for (int i = 0; i < sends; i++) {
-        const lvsa_run rows = send[i].rows;
-        LV_TRY(lv_op_copy(e, lv_tensor_rows(*out, at, rows.count),
-                          lv_tensor_rows(t, rows.start, rows.count)));
-        at += rows.count;
-    }
-    return LVSA_OK;
 }
 
 lvsa_status lv_halo_begin(lv_halo *h, lv_exec *e, lv_tensor k, lv_tensor v)
 {
     const int64_t rows = h->info.received_frames * h->patches;
-    const bool packs = e->device->kind != LVSA_DEVICE_CPU;
-    int (*const list)(lv_message *, const lvsa_transfer *, int, lv_tensor) =
-        packs ? list_joined : list_messages;
     int sends, receives;
     const lvsa_transfer *send = lvsa_shard_get_sends(&sends, h->shard);
     const lvsa_transfer *receive = lvsa_shard_get_receives(&receives, h->shard);
     LV_TRY(lv_take(&h->k, e, e->dtype, 2, LV_SHAPE(rows, k.shape[1])));
     LV_TRY(lv_take(&h->v, e, e->dtype, 2, LV_SHAPE(rows, v.shape[1])));
-    if (packs) {
-        LV_TRY(pack(&k, e, send, sends, k));
-        LV_TRY(pack(&v, e, send, sends, v));
-    }
     if (e->arena.measuring) return LVSA_OK;
-    int out = list(h->send, send, sends, k), in = list(h->receive, receive, receives, h->k);
-    out += list(h->send + out, send, sends, v);
-    in += list(h->receive + in, receive, receives, h->v);
-    return lv_comm_begin(h->comm, e->device, h->send, out, h->receive, in);
+    list_messages(h->send, send, sends, k);
+    list_messages(h->send + sends, send, sends, v);
+    list_messages(h->receive, receive, receives, h->k);
+    list_messages(h->receive + receives, receive, receives, h->v);
+    return lv_comm_begin(h->comm, e->device, h->send, 2 * sends, h->receive, 2 * receives);
 }
 
 lvsa_status lv_halo_attend(lv_halo *h, lv_exec *e, const lv_self_attention *a)
