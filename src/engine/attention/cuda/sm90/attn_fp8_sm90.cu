@@ -20,13 +20,14 @@
  *
  * Bound by  the exponentials, then power: without exponentials 1,100 to 1,154 TFLOP/s.
  *
- * Measured  H100 80GB HBM3, T 81, P 1560, 12 heads, 22 frames a query, random normal numbers,
- *           median of 9: 26.7 to 27.1 ms, 985 to 998 TFLOP/s over attended pairs, with the rounding
- *           before it (0.98 ms) 950 to 963; best 1,061 (kFlush 8 and one sum of the weights).
+ * Measured  H100 80GB HBM3, T 81, P 1560, 12 heads, 22 frames a query, random normal numbers: 27.2
+ *           ms, 978 TFLOP/s over attended pairs (best 1,017); a call with its rounding (1.05 ms) on
+ *           a warm card 28.2 to 28.3 ms, 940 to 946, where bf16 makes 710.
  * Lost      tiles of 192 keys; 3 stages; no turns; V without a swizzle (8 % slower); sums by the
- *           tensor cores alone (off by 60 % at 34 thousand keys, and no quicker); weights made as
- *           integers, which e4m3 numbers nearly are as logarithms, without exponentials (893 to
- *           953: the conversions to half precision cost more). docs/SPEED.md has the ladder.
+ *           tensor cores alone (off by 60 % at 34 thousand keys, and no quicker); kFlush 1 and 2;
+ *           weights made as integers, which e4m3 numbers nearly are as logarithms, without
+ *           exponentials (893 to 953: the conversions to half precision cost more). docs/SPEED.md
+ *           has the ladder.
  *
  * Traps     Those of attn_sm90.cuh. The first product has S as its output alone ("=f"), else S
  *           lives on around the loop. */
