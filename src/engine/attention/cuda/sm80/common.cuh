@@ -121,6 +121,13 @@ __device__ __forceinline__ float exp2_approx(float x)
     return y;
 }
 
+__device__ __forceinline__ float log2_approx(float x)
+{
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 /* ---- the walk over tiles --------------------------------------------------------------------- */
 
 /* The tiles of a CTA's rows first .. first + rows - 1 of their block: kKeys at a time through each

@@ -85,8 +85,9 @@ __device__ __forceinline__ void cut(float (&x)[kAtoms<D>][kKeys / 8][4], int val
             }
 }
 
-/* Scores to weights, in place. A row's base is raised where a score passes it by 8 (a factor of
- * 256), which is seldom after the first tiles, and then O and the sums shrink. */
+/* Scores to weights, in place. A row's base is raised, and O and the sums shrink, where a weight
+ * would be over 256 or more than all of this lane's before it: seldom after the first tiles, and a
+ * weight that outweighs the others is exactly 1, however the type rounds. */
 template <int D, int kKeys>
 __device__ __forceinline__ void weigh(State<D> &s, float (&x)[kAtoms<D>][kKeys / 8][4], float scale)
 {
@@ -101,7 +102,8 @@ __device__ __forceinline__ void weigh(State<D> &s, float (&x)[kAtoms<D>][kKeys /
             for (int j = 1; j < kKeys / 8; j++)
                 y = fmaxf(y, fmaxf(x[m][j][2 * h], x[m][j][2 * h + 1]));
             most[m][h] = y * scale;
-            up |= most[m][h] > s.most[m][h] + 8.f;
+            const float slack = fminf(fmaxf(log2_approx(s.sum[m][h]), 0.f), 8.f);
+            up |= most[m][h] > s.most[m][h] + slack;
         }
     if (__any_sync(~0u, up)) {
 #pragma unroll
