@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "engine/weights/safetensors.h"
-#include "pipeline/state.h"
+#include "pipeline/work.h"
 #include "scratch.h"
 
 enum { STEPS = 4 };
@@ -233,6 +233,8 @@ static void another_job_is_refused(void **state)
     if (device == LVSA_DEVICE_CPU) /* a GPU has no such back end */
         job = sparse_job(), job.backend = LVSA_BACKEND_REF, refuse(p, job, s, "its backend is");
     job = sparse_job(), job.text_tokens = 32, refuse(p, job, s, "its text tokens is 512");
+    p->device->fp8 = true; /* as if its model, which is open, had been opened so */
+    refuse(p, sparse_job(), s, "its precision is \"the device's\", and this job's \"fp8\"");
     lvsa_state_close(&s);
     lvsa_pipeline_close(&p);
 }

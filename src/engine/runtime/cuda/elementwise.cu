@@ -4,6 +4,8 @@
  * over latents, texts and vectors, so that one number a thread, coalesced, is enough. */
 #include "engine/runtime/cuda/numbers.cuh"
 
+#include <cuda_fp8.h>
+
 /* out = a + b, b over and over */
 __global__ static void add(lv_numbers out, lv_numbers a, lv_numbers b, int64_t count,
                            int64_t period)
@@ -41,9 +43,18 @@ const char *lv_cuda_activate(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activa
     LAUNCH(activate, gpu, count, lv_numbers(out), lv_numbers(a), count, f);
 }
 
+__global__ static void widen(lv_numbers out, const __nv_fp8_e4m3 *x, const float *scale,
+                             int64_t width, int64_t count)
+{
+    FOR_NUMBERS(i, count) out.store(i, float(x[i]) * scale[i / width]);
+}
+
 const char *lv_cuda_copy(lv_cuda *gpu, lv_tensor out, lv_tensor x)
 {
     const int64_t count = lv_tensor_count(out);
+    if (x.dtype == LV_E4M3)
+        LAUNCH(widen, gpu, count, lv_numbers(out), static_cast<const __nv_fp8_e4m3 *>(x.data),
+               x.scale, x.shape[1], count);
     if (out.dtype == LV_E4M3) return lv_cuda_activate_rows(gpu, out, x, {}, LV_LINEAR);
     if (x.dtype != out.dtype) return lv_cuda_activate(gpu, out, x, LV_LINEAR);
     return lv_cuda_text(cudaMemcpyAsync(out.data, x.data,

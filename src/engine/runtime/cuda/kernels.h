@@ -79,7 +79,7 @@ typedef struct lv_cuda_ops {
 
     /* ---- products ---- */
     /* The algorithm for a product: the fastest of those that cuBLASLt proposes, by timing them in
-     * memory taken for it (waits), or its first proposal. */
+     * memory taken for it (waits), or its first proposal; all 0 where it has none for e4m3. */
     const char *(*find_algorithm)(lv_cuda *gpu, lv_cuda_algorithm *out, const lv_cuda_product *p,
                                   bool timed);
     const char *(*multiply)(lv_cuda *gpu, const lv_cuda_product *p, const lv_cuda_algorithm *how,

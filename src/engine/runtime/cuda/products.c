@@ -1,5 +1,7 @@
 /* products.c: dense layers: what of bias, gate and sum cuBLASLt does itself, and what is made ready
  * for it. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "engine/runtime/cuda/cuda.h"
 
@@ -55,31 +57,71 @@ static lvsa_status prepare(lv_exec *e, layer *l)
     return LVSA_OK;
 }
 
+/* How the product of `count` rows is computed; all 0: not as e4m3. */
+static lvsa_status find_plan(const lv_cuda_algorithm **how, lv_cuda_product *p, lv_exec *e,
+                             const layer *l, int64_t count)
+{
+    *p = (lv_cuda_product){.rows = count,
+                           .columns = l->w.shape[0],
+                           .inner = l->w.shape[1],
+                           .dtype = (int32_t)l->w.dtype,
+                           .out_dtype = (int32_t)l->out.dtype,
+                           .align = align_of(l),
+                           .bias = l->b.rank != 0,
+                           .gelu = l->gelu,
+                           .add = l->add};
+    return lv_cuda_find_plan(how, (lv_cuda_device *)e->device, p);
+}
+
+static bool is_none(const lv_cuda_algorithm *how)
+{
+    static const lv_cuda_algorithm none;
+    return memcmp(how, &none, sizeof none) == 0;
+}
+
+static lvsa_status launch(lv_exec *e, const layer *l)
+{
+    lv_cuda_product p;
+    const lv_cuda_algorithm *how;
+    LV_TRY(find_plan(&how, &p, e, l, l->x.shape[0]));
+    if (e->arena.measuring) return LVSA_OK;
+    const lv_cuda_operands o = {.out = l->out.data,
+                                .x = l->x.data,
+                                .w = l->w.data,
+                                .bias = l->b.data,
+                                .x_scale = l->x.scale,
+                                .w_scale = l->w.scale};
+    LV_CUDA_ENQUEUE(e, multiply, &p, how, &o);
+    return LVSA_OK;
+}
+
+/* The same numbers as bf16, from the arena. */
+static lvsa_status take_wide(lv_tensor *t, lv_exec *e)
+{
+    const lv_tensor narrow = *t;
+    LV_TRY(lv_take(t, e, LVSA_BF16, 2, narrow.shape));
+    if (!e->arena.measuring) LV_CUDA_ENQUEUE(e, copy, *t, narrow);
+    return LVSA_OK;
+}
+
 /* Rows first .. first + count - 1. */
 static lvsa_status multiply(lv_exec *e, const layer *l, int64_t first, int64_t count)
 {
-    lv_cuda_device *device = (lv_cuda_device *)e->device;
+    layer part = *l;
+    lv_cuda_product p;
     const lv_cuda_algorithm *how;
-    const lv_cuda_product p = {.rows = count,
-                               .columns = l->w.shape[0],
-                               .inner = l->w.shape[1],
-                               .dtype = (int32_t)l->w.dtype,
-                               .out_dtype = (int32_t)l->out.dtype,
-                               .align = align_of(l),
-                               .bias = l->b.rank != 0,
-                               .gelu = l->gelu,
-                               .add = l->add};
-    if (device->base.dry) return LVSA_OK;
-    LV_TRY(lv_cuda_find_plan(&how, device, &p));
-    if (e->arena.measuring) return LVSA_OK;
-    const lv_tensor x = lv_tensor_rows(l->x, first, count);
-    const lv_cuda_operands o = {.out = lv_tensor_rows(l->out, first, count).data,
-                                .x = x.data,
-                                .w = l->w.data,
-                                .bias = l->b.data,
-                                .x_scale = x.scale,
-                                .w_scale = l->w.scale};
-    LV_CUDA_ENQUEUE(e, multiply, &p, how, &o);
+    const size_t mark = lv_arena_mark(&e->arena);
+    part.out = lv_tensor_rows(l->out, first, count), part.x = lv_tensor_rows(l->x, first, count);
+    if (((lv_cuda_device *)e->device)->base.dry) return LVSA_OK;
+    if (is_e4m3(l)) {
+        LV_TRY(find_plan(&how, &p, e, &part, count));
+        if (is_none(how)) { /* small ones, see find_algorithm() */
+            LV_TRY(take_wide(&part.x, e));
+            LV_TRY(take_wide(&part.w, e));
+        }
+    }
+    LV_TRY(launch(e, &part));
+    lv_arena_release(&e->arena, mark);
     return LVSA_OK;
 }
 

@@ -45,6 +45,9 @@ constexpr int8_t kFastSums = 1;
 
 static const char *describe_scales(problem *d, const lv_cuda_product *p, const lv_cuda_operands *o)
 {
+#if CUBLAS_VERSION < 120900
+    return "scaled rows of e4m3 came with cuBLAS 12.9, and this module was built with an older one";
+#else
     const cublasLtMatmulMatrixScale_t rows = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
     const cudaDataType_t bias = CUDA_R_16BF;
     BLAS_TRY(set(d, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, rows));
@@ -54,6 +57,7 @@ static const char *describe_scales(problem *d, const lv_cuda_product *p, const l
     BLAS_TRY(set(d, CUBLASLT_MATMUL_DESC_FAST_ACCUM, kFastSums));
     if (p->bias) BLAS_TRY(set(d, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, bias));
     return nullptr;
+#endif
 }
 
 static const char *describe(problem *d, const lv_cuda_product *p, const lv_cuda_operands *o)
@@ -101,13 +105,18 @@ const char *lv_cuda_multiply(lv_cuda *gpu, const lv_cuda_product *p, const lv_cu
 
 /* ---- choosing an algorithm ------------------------------------------------------------------- */
 
+constexpr int64_t kSmall = 2 * 128 * 128; /* two tiles, times the processors */
 constexpr int kProposals = 16;   /* more than are ever made */
 constexpr int kFinalists = 5;    /* that are timed again    */
 constexpr float kWorkMs = 15.0f; /* for so long at a time   */
 
+/* None is no failure for e4m3 products that don't fill the card: with few tiles and long sums
+ * (seen: 300 x 256 of 8,960) cuBLASLt would split them, and has no scaled rows with that. */
 static const char *propose(cublasLtMatmulHeuristicResult_t *list, int *count, lv_cuda *gpu,
-                           problem *d, uint32_t align)
+                           problem *d, const lv_cuda_product *p)
 {
+    const bool e4m3 = p->dtype == LV_E4M3;
+    const uint32_t align = uint32_t(p->align);
     cublasLtMatmulPreferenceOpaque_t want;
     const size_t workspace = kWorkspaceBytes;
     BLAS_TRY(cublasLtMatmulPreferenceInit(&want));
@@ -117,8 +126,22 @@ static const char *propose(cublasLtMatmulHeuristicResult_t *list, int *count, lv
          {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
         BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(&want, what, &align, sizeof align));
-    BLAS_TRY(cublasLtMatmulAlgoGetHeuristic(gpu->blas, &d->multiply, &d->w, &d->x, &d->out, &d->out,
-                                            &want, kProposals, list, count));
+    if (e4m3) {
+        const uint32_t whole = CUBLASLT_REDUCTION_SCHEME_NONE;
+        BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
+            &want, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole, sizeof whole));
+    }
+    const cublasStatus_t s =
+        cublasLtMatmulAlgoGetHeuristic(gpu->blas, &d->multiply, &d->w, &d->x, &d->out, &d->out,
+                                       &want, kProposals, list, count);
+    const bool none = s == CUBLAS_STATUS_NOT_SUPPORTED || (s == CUBLAS_STATUS_SUCCESS && !*count);
+    if (e4m3 && none) {
+        *count = 0;
+        return p->rows * p->columns < kSmall * gpu->processors
+                   ? nullptr
+                   : "cuBLASLt has no e4m3 products with scaled rows for this card";
+    }
+    BLAS_TRY(s);
     return *count > 0 ? nullptr : "cuBLASLt has no algorithm for a product";
 }
 
@@ -240,7 +263,9 @@ const char *lv_cuda_find_algorithm(lv_cuda *gpu, lv_cuda_algorithm *out, const l
         t.o = {gpu->workspace, some, some, some, some, some};
     }
     LV_CUDA_TRY(describe(&d, p, &t.o));
-    LV_CUDA_TRY(propose(list, &count, gpu, &d, uint32_t(p->align)));
+    LV_CUDA_TRY(propose(list, &count, gpu, &d, p));
+    *out = {};
+    if (count == 0) return nullptr;
     if (timed) best = find_fastest(&t, gpu, &d, list, count);
     memcpy(out, &list[best].algo, sizeof *out);
     return nullptr;

@@ -157,34 +157,46 @@ __device__ static void store8(__nv_fp8_storage_t *to, const float (&x)[kVector],
     *reinterpret_cast<uint2 *>(to) = bits;
 }
 
-/* Numbers past the width are 0. */
-template <int kWarps, int kVectors>
-__device__ static void store_row(bf16_rows out, const float (&f)[kVectors][kVector],
-                                 const place<kWarps> &p, int64_t rows, int width, float *)
+/* What a lane's vectors become, twice: for the row's largest number, then to be written. Keeping
+ * them between the two would take registers that more rows at a time make better use of. */
+template <int kWarps, int kVectors, class Make>
+__device__ static void store_row(e4m3_rows out, vector (&v)[kVectors], const place<kWarps> &p,
+                                 int64_t rows, int width, float *shared, const Make &make)
 {
+    float size = 0.0f, f[kVector];
 #pragma unroll
     for (int i = 0; i < kVectors; i++) {
         const int at = (i * 32 * kWarps + p.lane) * kVector;
-        if (at < width && p.row < rows) store8(out.data + p.row * width + at, f[i]);
+        if (at >= width) continue;
+        make(f, v[i], at);
+        for (int j = 0; j < kVector; j++) size = fmaxf(size, fabsf(f[j]));
     }
-}
-
-template <int kWarps, int kVectors>
-__device__ static void store_row(e4m3_rows out, const float (&f)[kVectors][kVector],
-                                 const place<kWarps> &p, int64_t rows, int width, float *shared)
-{
-    float size = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kVectors; i++)
-        for (int j = 0; j < kVector; j++) size = fmaxf(size, fabsf(f[i][j]));
     const float factor = lv_e4m3_factor(max_of_row<kWarps>(size, shared));
     if (p.row >= rows) return;
 #pragma unroll
     for (int i = 0; i < kVectors; i++) {
         const int at = (i * 32 * kWarps + p.lane) * kVector;
-        if (at < width) store8(out.data + p.row * width + at, f[i], factor);
+        if (at >= width) continue;
+        uint4 &bits = v[i].bits; /* as if they were others: nothing is kept */
+        asm volatile("" : "+r"(bits.x), "+r"(bits.y), "+r"(bits.z), "+r"(bits.w));
+        make(f, v[i], at);
+        store8(out.data + p.row * width + at, f, factor);
     }
     if (p.lane == 0) out.scale[p.row] = 1.0f / factor;
+}
+
+template <int kWarps, int kVectors, class Make>
+__device__ static void store_row(bf16_rows out, vector (&v)[kVectors], const place<kWarps> &p,
+                                 int64_t rows, int width, float *, const Make &make)
+{
+    float f[kVector];
+#pragma unroll
+    for (int i = 0; i < kVectors; i++) {
+        const int at = (i * 32 * kWarps + p.lane) * kVector;
+        if (at >= width || p.row >= rows) continue;
+        make(f, v[i], at);
+        store8(out.data + p.row * width + at, f);
+    }
 }
 
 template <int kWarps, int kVectors, class Rows>
@@ -194,7 +206,7 @@ __global__ static void __launch_bounds__(kThreads)
     __shared__ float shared[kThreads / 32];
     const place<kWarps> p;
     vector v[kVectors];
-    float sum = 0.0f, square = 0.0f, f[kVectors][kVector] = {};
+    float sum = 0.0f, square = 0.0f;
     load_row<kWarps>(v, x + (p.row < rows ? p.row : rows - 1) * width, p.lane, width);
     for (int i = 0; i < kVectors; i++)
         for (int j = 0; j < kVector / 2; j++) {
@@ -209,17 +221,14 @@ __global__ static void __launch_bounds__(kThreads)
         }
     const float inverse =
         1.0f / sqrtf(sum_of_row<kWarps>(square, shared) / float(width) + m.eps);
-#pragma unroll
-    for (int i = 0; i < kVectors; i++) {
-        const int at = (i * 32 * kWarps + p.lane) * kVector;
-        if (at >= width) continue;
+    const auto make = [&](float(&f)[kVector], const vector &from, int at) {
         for (int j = 0; j < kVector / 2; j++) {
-            const float2 a = get(v[i], j);
-            f[i][2 * j] = (a.x - mean) * inverse, f[i][2 * j + 1] = (a.y - mean) * inverse;
+            const float2 a = get(from, j);
+            f[2 * j] = (a.x - mean) * inverse, f[2 * j + 1] = (a.y - mean) * inverse;
         }
-        modulate(f[i], m, at);
-    }
-    store_row<kWarps, kVectors>(out, f, p, rows, width, shared);
+        modulate(f, m, at);
+    };
+    store_row<kWarps, kVectors>(out, v, p, rows, width, shared, make);
 }
 
 /* f(x + bias), GELU or nothing; bias may be NULL. */
@@ -230,20 +239,28 @@ __global__ static void __launch_bounds__(kThreads)
     __shared__ float shared[kThreads / 32];
     const place<kWarps> p;
     vector v[kVectors];
-    float y[kVectors][kVector];
     load_row<kWarps>(v, x + (p.row < rows ? p.row : rows - 1) * width, p.lane, width);
+    float y[kVectors][kVector], size = 0.0f;
 #pragma unroll
     for (int i = 0; i < kVectors; i++) {
         const int at = (i * 32 * kWarps + p.lane) * kVector;
         float b[kVector] = {};
         if (bias && at < width) load8(b, bias + at);
-        for (int j = 0; j < kVector / 2; j++) {
-            const float2 a = get(v[i], j);
-            y[i][2 * j] = kGelu ? lv_gelu_tanh(a.x + b[2 * j]) : a.x + b[2 * j];
-            y[i][2 * j + 1] = kGelu ? lv_gelu_tanh(a.y + b[2 * j + 1]) : a.y + b[2 * j + 1];
+        for (int j = 0; j < kVector; j++) {
+            const float2 a = get(v[i], j / 2);
+            y[i][j] = (j % 2 ? a.y : a.x) + b[j];
+            if (kGelu) y[i][j] = lv_gelu_tanh(y[i][j]);
+            size = fmaxf(size, fabsf(y[i][j]));
         }
     }
-    store_row<kWarps, kVectors>(out, y, p, rows, width, shared);
+    const float factor = lv_e4m3_factor(max_of_row<kWarps>(size, shared));
+    if (p.row >= rows) return;
+#pragma unroll
+    for (int i = 0; i < kVectors; i++) {
+        const int at = (i * 32 * kWarps + p.lane) * kVector;
+        if (at < width) store8(out.data + p.row * width + at, y[i], factor);
+    }
+    if (p.lane == 0) out.scale[p.row] = 1.0f / factor;
 }
 
 /* Cosines and sines of the head's pairs first .. first + 3 of a token. */
