@@ -27,8 +27,7 @@ void lv_halo_free(lv_halo **halo);
 lvsa_status lv_halo_update(lv_halo *halo);
 
 /* See lv_sequence_begin() and lv_sequence_attend(). One launch goes over own and received rows once
- * they are there. Attention to the own ones meanwhile, merged with the rest by log-sum-exp, was
- * ruled out: its kernel fills the GPU, and NCCL's needs processors too; while Q is made they share
+ * they are there; while queries are made they come, and at two GPUs all of them have by then
  * (docs/SPEED.md). */
 lvsa_status lv_halo_begin(lv_halo *halo, lv_exec *e, lv_tensor k, lv_tensor v);
 lvsa_status lv_halo_attend(lv_halo *halo, lv_exec *e, const lv_self_attention *a);
