@@ -22,17 +22,16 @@
  * Bound by  power, then the registers' bandwidth: wgmma keeps its sums in registers and slows the
  *           softmax about 2.7 times.
  *
- * Measured  H100 80GB HBM3, 700 W, driver 580.159.04, random normal bf16, D 128, median of 15;
- *           rates over attended pairs. T 81, P 1560, 12 heads, 22 frames a query: 37.9 to 38.4 ms,
- *           694 to 703 TFLOP/s (71 % of 989); T 41: 685-702; T 121: 680-692; 40 heads: 689-692;
- *           P 1590, 16 heads, 300 rows of text: 701-703; P 920, 32 / 8 heads: 697-699; dense T 21:
- *           670-698. The tensor cores are at work in 83 % of the cycles at about 1.56 GHz: the card
- *           is at its 700 W. D = 64, T 25, P 1350, 48 heads, 226 rows of text: 15.3 to 15.7 ms,
- *           506 to 517; there the number of instructions a weight binds.
+ * Measured  H100 80GB HBM3, 700 W, driver 580.159.04, random normal bf16, D 128, median of 7;
+ *           rates over attended pairs. T 81, P 1560, 12 heads, 22 frames a query: 37.4 to 38.2 ms,
+ *           698 to 712 TFLOP/s (72 % of 989); T 41: 691; T 121: 697; 40 heads: 704; P 1590, 16
+ *           heads, 300 rows of text: 717; P 920, 32 / 8 heads: 707; dense T 21: 694 to 734. D = 64,
+ *           T 25, P 1350, 48 heads, 226 rows of text: 13.6 to 14.4 ms, 552 to 582; there the number
+ *           of instructions a weight binds.
  * Lost      tiles of 128, 144, 160 and 176 keys; one wait for both products; PV before QK; row sums
  *           as a second pass; boxes of 8 and 1 keys at the ends of runs; no rescale skip; no turns
  *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys); some of
- *           the exponentials by polynomials. D = 64: two warpgroups; tiles of 96 and 112 keys; Q in
+ *           the exponentials by polynomials; one arrival a warpgroup at a stage's barrier. D = 64: two warpgroups; tiles of 96 and 112 keys; Q in
  *           registers. The ladder is in docs/SPEED.md, the design in docs/KERNEL.md.
  *
  * Traps     (1) Stage numbers, warpgroup number and the tile word must be uniform (uniform()),
