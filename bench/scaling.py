@@ -5,7 +5,8 @@ usage: python bench/scaling.py LVSA MODEL... [--frames 321 961] [--ranks 1 2 4 8
 LVSA is the program, MODEL directories that `lvsa synth` has made (`--parts transformer` is enough). Starts ranks
 itself, as torchrun would, each way of sharing in turn; prints a table in Markdown and, with --svg, draws speed-ups.
 
-The prediction, from what one GPU takes (T, of which A in attention), L layers, N ranks:
+The prediction, from what one GPU takes (T, of which A in attention), L layers, N ranks, with no message hidden behind
+other work (docs/SPEED.md has the model in which they are):
     halo      T * (frames of the busiest / all) + L * bytes / rate
     Ulysses   (T - A) * (frames of the busiest / all) + A / N + L * bytes / rate
     CFG       of two passes: one pass; of N > 2 ranks: that of N / 2 ranks
