@@ -7,7 +7,7 @@
 
 #include "allocations.h"
 #include "engine/attention/attention.h"
-#include "engine/attention/cuda/tile_table.h"
+#include "engine/attention/cuda/fp8_tiles.h"
 
 typedef struct piece {
     int source;
@@ -217,10 +217,44 @@ static void no_keys(void **state)
     assert_null(t.block);
 }
 
+/* In fp8 a block's first row sees its frames and the text in units of 32: 65 rows are 3, 300 are
+ * 10. */
+static void units(void **state)
+{
+    (void)state;
+    lvsa_plan *plan = make_plan(81, 65, 3, LVSA_INTERVAL_AUTO, 1);
+    const lvsa_attention call = make_call(plan, 300);
+    const int32_t *attended = lvsa_plan_get_attended(plan);
+    lv_tile_table t;
+    CHECK_OK(lv_fp8_table_make(&t, &call));
+    for (size_t i = 0; i < t.blocks; i++) {
+        int64_t seen[2] = {0, 0};
+        for (int32_t j = t.block[i].run; j < t.block[i].run + t.block[i].runs; j++) {
+            const lv_tile_run *r = &t.run[j];
+            if (r->first_row > 0) continue;
+            seen[r->source] += r->count;
+            assert_int_equal(r->source == 0 ? r->start % 3 : r->start, 0);
+        }
+        assert_int_equal(seen[0], 3 * attended[t.block[i].row / 65]);
+        assert_int_equal(seen[1], 10);
+    }
+    lv_tile_table_free(&t);
+    lvsa_plan_free(&plan);
+}
+
 static lvsa_status make_table(void *user)
 {
     lv_tile_table t;
     lvsa_status s = lv_tile_table_make(&t, user);
+    assert_true(s == LVSA_OK || (!t.block && !t.run));
+    lv_tile_table_free(&t);
+    return s;
+}
+
+static lvsa_status make_fp8_table(void *user)
+{
+    lv_tile_table t;
+    lvsa_status s = lv_fp8_table_make(&t, user);
     assert_true(s == LVSA_OK || (!t.block && !t.run));
     lv_tile_table_free(&t);
     return s;
@@ -232,6 +266,7 @@ static void any_allocation_may_fail(void **state)
     lvsa_plan *plan = make_plan(81, 65, 3, LVSA_INTERVAL_AUTO, 1);
     lvsa_attention call = make_call(plan, 300);
     assert_true(fail_each_allocation(make_table, &call) >= 3);
+    assert_true(fail_each_allocation(make_fp8_table, &call) >= 4);
     lvsa_plan_free(&plan);
 }
 
@@ -243,6 +278,7 @@ int main(void)
         cmocka_unit_test(no_window_and_dense),
         cmocka_unit_test(random_frames),
         cmocka_unit_test(no_keys),
+        cmocka_unit_test(units),
         cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
