@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "engine/runtime/cpu/math.h"
 
 float e4m3_to_f32(uint8_t bits)
 {
@@ -17,18 +16,21 @@ float e4m3_to_f32(uint8_t bits)
     return bits & 0x80 ? -size : size;
 }
 
-/* Looks for it among all: there are few. */
+/* Looks for it among all 127 that there are, by halves. */
 uint8_t e4m3_from_f32(float value)
 {
     const uint8_t sign = signbit(value) ? 0x80 : 0;
     const float size = fabsf(value);
-    int below = 0; /* the largest that isn't above */
+    int below = 0, above = 0x7e; /* the largest that isn't above size lies between */
     if (isnan(value)) return sign | 0x7f;
-    if (size >= 448.0f) return sign | 0x7e;
-    while (e4m3_to_f32((uint8_t)(below + 1)) <= size) below++;
-    const float down = size - e4m3_to_f32((uint8_t)below),
-                up = e4m3_to_f32((uint8_t)(below + 1)) - size;
-    return (uint8_t)(sign | (below + (up < down || (up == down && below % 2 == 1))));
+    if (size >= LV_E4M3_MOST) return sign | 0x7e;
+    while (above - below > 1) {
+        const int middle = (below + above) / 2;
+        if (e4m3_to_f32((uint8_t)middle) <= size) below = middle;
+        else above = middle;
+    }
+    const float down = size - e4m3_to_f32((uint8_t)below), up = e4m3_to_f32((uint8_t)above) - size;
+    return (uint8_t)(sign | (up < down || (up == down && below % 2 == 1) ? above : below));
 }
 
 void e4m3_quantise(uint8_t *out, float *scale, const float *x, int64_t rows, int64_t width)
@@ -68,41 +70,41 @@ static lvsa_status give(lv_tensor t, float *x)
     return LVSA_OK;
 }
 
-/* out[n,o] = gate[o] * f(x[n] . w[o] + b[o]), then + add[n,o]; add may be NULL. */
-static float *multiply(lv_tensor x, lv_tensor w, lv_tensor b, lv_tensor gate, lv_activation f,
-                       const float *add)
+/* `t`'s numbers, f32: its own, or a copy that the caller frees. No numbers while measuring. */
+static lv_tensor view(const lv_exec *e, lv_tensor t)
 {
-    const int64_t rows = x.shape[0], columns = w.shape[0], inner = w.shape[1];
-    float *a = widen(x), *m = widen(w), *out = malloc((size_t)(rows * columns) * sizeof *out);
-    for (int64_t i = 0; a && m && out && i < rows * columns; i++) {
-        const int64_t column = i % columns;
-        double sum = b.data ? (double)((float *)b.data)[column] : 0.0;
-        for (int64_t j = 0; j < inner; j++)
-            sum += (double)a[i / columns * inner + j] * m[column * inner + j];
-        float y = (float)sum;
-        if (f == LV_SILU) y = lv_silu(y);
-        if (f == LV_GELU_TANH) y = lv_gelu_tanh(y);
-        if (gate.data) y *= ((float *)gate.data)[column];
-        out[i] = add ? add[i] + y : y;
-    }
-    free(a);
-    free(m);
-    return out;
+    lv_tensor wide = t;
+    wide.dtype = LVSA_F32, wide.scale = NULL;
+    if (t.dtype == LV_E4M3 && !e->arena.measuring) wide.data = widen(t);
+    return wide;
+}
+
+static void forget(lv_tensor wide, lv_tensor t)
+{
+    if (wide.data != t.data) free(wide.data);
 }
 
 static lvsa_status linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv_tensor b,
                           lv_activation f)
 {
-    const lv_tensor none = {0};
-    if (w.dtype != LV_E4M3) return cpu->linear(e, out, x, w, b, f);
-    return e->arena.measuring ? LVSA_OK : give(out, multiply(x, w, b, none, f, NULL));
+    const lv_tensor wide = view(e, out), a = view(e, x), m = view(e, w);
+    lvsa_status s = cpu->linear(e, wide, a, m, b, f);
+    if (s == LVSA_OK && out.dtype == LV_E4M3 && !e->arena.measuring)
+        e4m3_quantise(out.data, out.scale, wide.data, out.shape[0], out.shape[1]);
+    forget(wide, out);
+    forget(a, x);
+    forget(m, w);
+    return s;
 }
 
 static lvsa_status linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
                               lv_tensor gate)
 {
-    if (w.dtype != LV_E4M3) return cpu->linear_add(e, x, y, w, b, gate);
-    return e->arena.measuring ? LVSA_OK : give(x, multiply(y, w, b, gate, LV_LINEAR, x.data));
+    const lv_tensor a = view(e, y), m = view(e, w);
+    lvsa_status s = cpu->linear_add(e, x, a, m, b, gate);
+    forget(a, y);
+    forget(m, w);
+    return s;
 }
 
 static lvsa_status layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_layer_norm *norm)
@@ -136,14 +138,12 @@ static lvsa_status upload_as(lv_device *device, lv_tensor to, const void *from, 
     return give(to, wide);
 }
 
-lvsa_status e4m3_device_open(lv_device **out)
+void e4m3_install(lv_device *device)
 {
     static lv_ops ops;
-    LV_TRY(lv_device_open(out, LVSA_DEVICE_CPU, 1));
-    cpu = (*out)->ops, ops = *cpu;
+    cpu = device->ops, ops = *cpu;
     ops.linear = linear, ops.linear_add = linear_add;
     ops.layer_norm = layer_norm, ops.copy = copy;
-    (*out)->ops = &ops, (*out)->upload_as = upload_as;
-    (*out)->takes_e4m3 = (*out)->fp8 = true;
-    return LVSA_OK;
+    device->ops = &ops, device->upload_as = upload_as;
+    device->takes_e4m3 = device->fp8 = true;
 }

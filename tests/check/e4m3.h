@@ -13,8 +13,9 @@ uint8_t e4m3_from_f32(float value);
 /* Rows of x [rows, width] as e4m3, the largest number of each 448 times scale[row]. */
 void e4m3_quantise(uint8_t *out, float *scale, const float *x, int64_t rows, int64_t width);
 
-/* The CPU with dense layers, norms and copies that take e4m3 as a GPU's do, sums in f64: a model
- * that is opened on it runs in fp8. Closed by lv_device_close(). */
-lvsa_status e4m3_device_open(lv_device **out);
+/* Makes the dense layers, norms and copies of a CPU, just opened, take e4m3 as a GPU's do: products
+ * of the same numbers, sums in f32. A model that is opened on it runs in fp8. One device at a
+ * time. */
+void e4m3_install(lv_device *device);
 
 #endif

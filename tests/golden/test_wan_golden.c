@@ -372,8 +372,8 @@ static int close_all(void **state)
 
 static lvsa_status open_device(bool cuda, bool fp8)
 {
-    if (fp8 && !cuda) return e4m3_device_open(&device);
     LV_TRY(lv_device_open(&device, cuda ? LVSA_DEVICE_CUDA : LVSA_DEVICE_CPU, cuda ? 0 : 2));
+    if (fp8 && !cuda) e4m3_install(device);
     device->fp8 = fp8;
     if (!fp8 || device->takes_e4m3) return LVSA_OK;
     lv_device_close(&device);
