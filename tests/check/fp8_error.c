@@ -1,5 +1,5 @@
-/* fp8_error.c: no test, a measurement: what fp8 changes of a video. One job twice on the CPU, in f32
- * and with the blocks' dense layers multiplying e4m3 as a GPU does, sums in f32. Prints how far
+/* fp8_error.c: no test, a measurement: what fp8 changes of a video. One job twice on the CPU, in
+ * f32 and with the blocks' dense layers multiplying e4m3 as a GPU does, sums in f32. Prints how far
  * latents and frames are apart, and writes both videos, OUT-f32.y4m and OUT-fp8.y4m.
  *
  *     fp8_error MODEL PROMPT SEED OUT */
