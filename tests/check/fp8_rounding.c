@@ -44,8 +44,7 @@ static void measure(double *mean, double *size, const lvsa_attention *c, int64_t
         const lvsa_source *s = &c->source[i];
         rows += (double)s->tokens;
         for (int64_t r = 0; r < s->tokens; r++) {
-            const double x =
-                row_of(v ? s->v : s->k, v ? s->v_strides : s->k_strides, b, r, h)[d];
+            const double x = row_of(v ? s->v : s->k, v ? s->v_strides : s->k_strides, b, r, h)[d];
             if (!isfinite(x)) continue;
             sum += x;
             least = fmin(least, x);
@@ -85,9 +84,10 @@ static void round_keys(lvsa_attention *c, int64_t b, int64_t h, double *k_means)
             float *v = row_of(s->v, s->v_strides, b, r, h);
             round_row(row_of(s->k, s->k_strides, b, r, h), k_means, k_size / MOST_TURNED);
             for (int d = 0; d < D; d++)
-                v[d] = isfinite(v[d]) ? (float)(v_mean[d] + v_scale[d] * round_e4m3(
-                                                                (v[d] - v_mean[d]) / v_scale[d]))
-                                      : NAN;
+                v[d] = isfinite(v[d])
+                           ? (float)(v_mean[d] +
+                                     v_scale[d] * round_e4m3((v[d] - v_mean[d]) / v_scale[d]))
+                           : NAN;
         }
     }
 }

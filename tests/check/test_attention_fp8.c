@@ -19,9 +19,11 @@ static void odd_sizes(void **state)
     (void)state;
     static const int patches[] = {1, 7, 31, 32, 33, 63, 65, 223, 224, 225, 390};
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
-        CHECK_FP8(.frames = patches[i] < 8 ? 40 : fake ? 3 : 9, .patches = patches[i],
-                  .heads = fake ? 1 : 2, .interval = 4, .window = 1, .rotation = 1,
-                  .sample = fake ? 40 : 60);
+        CHECK_FP8(.frames = patches[i] < 8 ? 40
+                            : fake         ? 3
+                                           : 9,
+                  .patches = patches[i], .heads = fake ? 1 : 2, .interval = 4, .window = 1,
+                  .rotation = 1, .sample = fake ? 40 : 60);
         CHECK_FP8(.dense = 1, .frames = 1, .patches = patches[i], .queries = 70);
     }
     CHECK_FP8(.frames = 241, .patches = 1, .interval = 11, .sample = 60);
@@ -148,8 +150,8 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     fake = strncmp(info.name, "Fake", 4) == 0;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(odd_sizes),      cmocka_unit_test(patterns),
-        cmocka_unit_test(sources),        cmocka_unit_test(hostile_inputs),
+        cmocka_unit_test(odd_sizes),         cmocka_unit_test(patterns),
+        cmocka_unit_test(sources),           cmocka_unit_test(hostile_inputs),
         cmocka_unit_test(unattended_frames), cmocka_unit_test(real_sizes),
         cmocka_unit_test(refusals),
     };

@@ -25,11 +25,11 @@
 #include "engine/attention/cuda/tile_table.h"
 
 enum {
-    LV_FP8_DIM = 128,                                  /* D: the only one                   */
-    LV_FP8_UNIT = 32,                                  /* keys of a unit                    */
-    LV_FP8_K_BYTES = LV_FP8_UNIT * LV_FP8_DIM,         /* of a unit                         */
+    LV_FP8_DIM = 128,                          /* D: the only one                    */
+    LV_FP8_UNIT = 32,                          /* keys of a unit                     */
+    LV_FP8_K_BYTES = LV_FP8_UNIT * LV_FP8_DIM, /* of a unit                          */
     LV_FP8_V_BYTES = LV_FP8_UNIT * (LV_FP8_DIM + 8),
-    LV_FP8_CHUNK = 1024                                /* rows whose statistics a block adds */
+    LV_FP8_CHUNK = 1024                        /* rows whose statistics a block adds */
 };
 
 /* The keys of one source. */

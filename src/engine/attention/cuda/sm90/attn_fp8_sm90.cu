@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kThreads, 1) attn(const __grid_constant__ Args
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ uint8_t raw[];
-    Shared &s = *reinterpret_cast<Shared *>((reinterpret_cast<uintptr_t>(raw) + 1023) &
-                                                  ~uintptr_t(1023));
+    Shared &s =
+        *reinterpret_cast<Shared *>((reinterpret_cast<uintptr_t>(raw) + 1023) & ~uintptr_t(1023));
     const int rank = ptx::cluster_rank(), first = blockIdx.x / kCtas, step = gridDim.x / kCtas;
     const int warp = (int)uniform(threadIdx.x >> 5);
 
@@ -133,7 +133,7 @@ static cudaError_t quantise(const lvsa_attention *c, const lv_fp8_layout &l, cud
         if (s.tokens == 0) continue;
         const unsigned chunks = (unsigned)((s.tokens + LV_FP8_CHUNK - 1) / LV_FP8_CHUNK);
         measure_fp8<<<dim3(chunks, kv_heads, 2), 256, 0, stream>>>(k[i], v[i], parts,
-                                                                  l.keys[i].chunk, l.chunks);
+                                                                   l.keys[i].chunk, l.chunks);
     }
     settle_fp8<<<dim3(kv_heads, 2), kDim, 0, stream>>>(parts, means, scales, l.chunks, (float)rows);
     const int64_t channels = (int64_t)kv_heads * kDim;

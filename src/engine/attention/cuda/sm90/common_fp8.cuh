@@ -7,23 +7,22 @@
 
 namespace attn_fp8 {
 
-using attn_sm90::Item;
-using attn_sm90::Rows;
 using attn_sm90::info_last;
 using attn_sm90::info_make;
-using attn_sm90::info_valid;
+using attn_sm90::Item;
 using attn_sm90::kCtas;
 using attn_sm90::row_first;
 using attn_sm90::row_last;
+using attn_sm90::Rows;
 using attn_sm90::uniform;
 
 constexpr int kGroups = 2;          /* consumer warpgroups, of 64 rows */
 constexpr int kRows = 64 * kGroups; /* query rows of a CTA             */
 constexpr int kThreads = 128 * (kGroups + 1);
-constexpr int kUnits = 7;           /* of a tile                       */
+constexpr int kUnits = 7; /* of a tile                       */
 constexpr int kTile = kUnits * LV_FP8_UNIT;
 constexpr int kStages = 2;
-constexpr int kFlush = 4;           /* tiles that the tensor cores add up by themselves */
+constexpr int kFlush = 4; /* tiles that the tensor cores add up by themselves */
 constexpr int kRegsLoad = 24, kRegsCompute = 240;
 constexpr int kSums = LV_FP8_DIM / 2 + 4; /* O and sums of the weights, of a thread */
 static_assert(kCtas * kRows == LV_TILE_BLOCK, "a block is a cluster's rows");
@@ -36,7 +35,7 @@ struct Args {
     int64_t out_batch, out_token, out_head; /* strides in elements */
     float *lse;
     const lv_tile_block *blocks;
-    const lv_tile_run *runs; /* in units */
+    const lv_tile_run *runs;                 /* in units */
     int n_blocks, heads, group, batch, rows; /* group: query heads a key head */
 };
 
@@ -73,8 +72,7 @@ struct Tiles {
     __device__ __forceinline__ bool ends_group() const { return valid() == r.rest - at; }
     __device__ __forceinline__ uint32_t info() const
     {
-        return info_make(valid(), r.first_row, r.last_row, 0,
-                         r.last && ends_group());
+        return info_make(valid(), r.first_row, r.last_row, 0, r.last && ends_group());
     }
     __device__ __forceinline__ bool next()
     {

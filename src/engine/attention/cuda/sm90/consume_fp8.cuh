@@ -133,8 +133,7 @@ __device__ __forceinline__ void store(const Args &a, const Item &it, int row0, f
     const int64_t head = ((int64_t)it.batch * a.heads + it.head) / a.group;
     if (a.lse && quad == 0) {
         float *lse = a.lse + ((int64_t)it.batch * a.heads + it.head) * a.rows;
-        if (row0 < a.rows)
-            lse[row0] = (r.m0 + shift[0] - kLift + __log2f(sum[0])) * 0.69314718f;
+        if (row0 < a.rows) lse[row0] = (r.m0 + shift[0] - kLift + __log2f(sum[0])) * 0.69314718f;
         if (row0 + 8 < a.rows)
             lse[row0 + 8] = (r.m1 + shift[1] - kLift + __log2f(sum[1])) * 0.69314718f;
     }
@@ -153,8 +152,8 @@ __device__ __forceinline__ void store(const Args &a, const Item &it, int row0, f
             for (int j = 0; j < 4; j++) {
                 const int i = (g * 4 + j) * 4 + half * 2;
                 const float2 m = __ldg(mean + (g * 4 + j) * 4), c = __ldg(scale + (g * 4 + j) * 4);
-                y[j] = attn_sm90::pack<__nv_bfloat16>(
-                    any ? fmaf(o[i] * f, c.x, m.x) : 0.f, any ? fmaf(o[i + 1] * f, c.y, m.y) : 0.f);
+                y[j] = attn_sm90::pack<__nv_bfloat16>(any ? fmaf(o[i] * f, c.x, m.x) : 0.f,
+                                                      any ? fmaf(o[i + 1] * f, c.y, m.y) : 0.f);
             }
             attn_sm90::transpose4(y, quad);
             if (row < a.rows)
@@ -209,8 +208,8 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
     };
     /* x = Q K^T */
     auto qk = [&] {
-        const uint64_t kd = ptx::desc(ptx::addr(s.k[0]), 16, 1024) +
-                            (uint32_t)(ks * ((int)sizeof s.k[0] >> 4));
+        const uint64_t kd =
+            ptx::desc(ptx::addr(s.k[0]), 16, 1024) + (uint32_t)(ks * ((int)sizeof s.k[0] >> 4));
         ptx::wgmma_fence();
         ptx::wgmma_qk_fp8_first(x, qd, kd);
 #pragma unroll

@@ -17,9 +17,8 @@ __device__ __forceinline__ void load_half(uint32_t to, const uint8_t *from, int 
  * is missing is its last unit again (K: a maximum doesn't change) or `zero` (V). */
 template <int kBytes>
 __device__ __forceinline__ void load_tile(uint32_t stage, const uint8_t *const *tensor,
-                                          const int64_t *units, int64_t head,
-                                          const Tiles &t, const uint8_t *zero,
-                                          uint32_t bar, int rank)
+                                          const int64_t *units, int64_t head, const Tiles &t,
+                                          const uint8_t *zero, uint32_t bar, int rank)
 {
     const int valid = t.valid();
     int x = 0, skip = t.at;
@@ -58,12 +57,13 @@ __device__ __forceinline__ void load_qk(const Args &a, Shared &s, int rank, int 
             ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
             ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
             load_tile<LV_FP8_K_BYTES>(ptx::addr(s.k[ks]), a.k, a.units, head, t, nullptr,
-                                                 ptx::addr(&s.k_full[ks]), rank);
+                                      ptx::addr(&s.k_full[ks]), rank);
             if (++ks == kStages) ks = 0, kp ^= 1;
             if (start) {
                 const uint32_t bar = ptx::addr(&s.q_full);
-                const int64_t row = ((int64_t)it.batch * a.heads + it.head) * a.n_blocks *
-                                        (kCtas * kRows) + b.row + rank * kRows;
+                const int64_t row =
+                    ((int64_t)it.batch * a.heads + it.head) * a.n_blocks * (kCtas * kRows) + b.row +
+                    rank * kRows;
                 ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
                 ptx::bar_arrive_expect(bar, kRows * LV_FP8_DIM);
                 ptx::bulk_load(ptx::addr(s.q), a.q + row * LV_FP8_DIM, kRows * LV_FP8_DIM, bar);
@@ -85,7 +85,7 @@ __device__ __forceinline__ void load_v(const Args &a, Shared &s, int rank, int f
         do {
             ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
             load_tile<LV_FP8_V_BYTES>(ptx::addr(s.v[vs]), a.v, a.units, head, t, a.zero,
-                                                 ptx::addr(&s.v_full[vs]), rank);
+                                      ptx::addr(&s.v_full[vs]), rank);
             if (++vs == kStages) vs = 0, vp ^= 1;
         } while (t.next());
     }

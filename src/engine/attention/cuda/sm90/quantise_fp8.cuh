@@ -71,8 +71,8 @@ __device__ __forceinline__ float marked(float x, float made) { return finite(x) 
 
 /* grid (chunks of a source, B * H_kv, 2), 256 threads: 16 rows at a time, 8 channels a thread.
  * Sum, least and most of each channel; numbers that are not finite are left out. */
-__global__ void __launch_bounds__(256) measure_fp8(Rows16 k, Rows16 v, float *parts, int64_t chunk,
-                                                  int64_t chunks)
+__global__ void __launch_bounds__(256)
+    measure_fp8(Rows16 k, Rows16 v, float *parts, int64_t chunk, int64_t chunks)
 {
     __shared__ float shared[3][16][kDim];
     const int at = threadIdx.x % 16 * 8, sub = threadIdx.x / 16;
@@ -109,14 +109,16 @@ __global__ void __launch_bounds__(256) measure_fp8(Rows16 k, Rows16 v, float *pa
         lo = fminf(lo, shared[1][i][threadIdx.x]);
         hi = fmaxf(hi, shared[2][i][threadIdx.x]);
     }
-    float *out = parts + ((blockIdx.z * (int64_t)gridDim.y + blockIdx.y) * chunks + chunk +
-                          blockIdx.x) * 3 * kDim + threadIdx.x;
+    float *out =
+        parts +
+        ((blockIdx.z * (int64_t)gridDim.y + blockIdx.y) * chunks + chunk + blockIdx.x) * 3 * kDim +
+        threadIdx.x;
     out[0] = s, out[kDim] = lo, out[2 * kDim] = hi;
 }
 
 /* grid (B * H_kv, 2), 128 threads, one a channel: means and scales. */
-__global__ void __launch_bounds__(kDim) settle_fp8(const float *parts, float *means, float *scales,
-                                                  int64_t chunks, float rows)
+__global__ void __launch_bounds__(kDim)
+    settle_fp8(const float *parts, float *means, float *scales, int64_t chunks, float rows)
 {
     __shared__ float shared[kDim];
     const int64_t place = blockIdx.y * (int64_t)gridDim.x + blockIdx.x;
@@ -189,10 +191,9 @@ __device__ __forceinline__ void turn(float (&x)[16])
 
 /* grid (q_rows / 32, B * H), 256 threads, 16 channels of a row each. `to_exponent`: the softmax
  * scale / ln 2. */
-__global__ void __launch_bounds__(256) quantise_q_fp8(Rows16 q, uint8_t *out, float *q_scale,
-                                                     float *q_shift, const float *means,
-                                                     const float *scales, int group,
-                                                     float to_exponent)
+__global__ void __launch_bounds__(256)
+    quantise_q_fp8(Rows16 q, uint8_t *out, float *q_scale, float *q_shift, const float *means,
+                   const float *scales, int group, float to_exponent)
 {
     const int row = threadIdx.x / 8, chunk = threadIdx.x % 8, bh = blockIdx.y;
     const int64_t block = (int64_t)blockIdx.x * 32, rows = (int64_t)gridDim.x * 32;
@@ -200,8 +201,7 @@ __global__ void __launch_bounds__(256) quantise_q_fp8(Rows16 q, uint8_t *out, fl
     float x[16], size = 0.f, dot = 0.f;
 #pragma unroll
     for (int j = 0; j < 16; j++) x[j] = 0.f;
-    if (block + row < q.rows)
-        load16(x, q.head(bh) + (block + row) * q.strides.token + chunk * 16);
+    if (block + row < q.rows) load16(x, q.head(bh) + (block + row) * q.strides.token + chunk * 16);
 #pragma unroll
     for (int j = 0; j < 16; j++)
         if (finite(x[j])) size = fmaxf(size, fabsf(x[j]));
@@ -251,9 +251,9 @@ __device__ __forceinline__ int place_in_v(int row, int half)
 
 /* grid (units, B * H_kv), 256 threads, 16 channels of a key each; V's rows of ones too. A key that
  * is not finite becomes 0 and has NaN in place of its one. */
-__global__ void __launch_bounds__(256) quantise_k_fp8(Rows16 k, lv_fp8_keys s, uint8_t *out,
-                                                     uint8_t *v_out, const float *means,
-                                                     const float *scales)
+__global__ void __launch_bounds__(256)
+    quantise_k_fp8(Rows16 k, lv_fp8_keys s, uint8_t *out, uint8_t *v_out, const float *means,
+                   const float *scales)
 {
     const int key = threadIdx.x / 8, chunk = threadIdx.x % 8, bh = blockIdx.y;
     const int64_t unit = bh * s.units + blockIdx.x;
@@ -272,13 +272,15 @@ __global__ void __launch_bounds__(256) quantise_k_fp8(Rows16 k, lv_fp8_keys s, u
     whole = (__ballot_sync(~0u, whole) >> (threadIdx.x & 24) & 255) == 255; /* the key's lanes */
     const int in = key % 16, slot = (in & 6) * 2 + (in >> 3) * 2 + (in & 1);
     v_out[unit * LV_FP8_V_BYTES + kDim * kUnit + place_in_v(chunk, key / 16) + slot] =
-        !p.real || key % 8 != chunk ? 0 : whole ? 0x38 : 0x7f;
+        !p.real || key % 8 != chunk ? 0
+        : whole                     ? 0x38
+                                    : 0x7f;
 }
 
 /* grid (units, B * H_kv), 256 threads: 32 keys to shared memory, then 16 of them of one channel a
  * thread. */
-__global__ void __launch_bounds__(256) quantise_v_fp8(Rows16 v, lv_fp8_keys s, uint8_t *out,
-                                                     const float *means, const float *scales)
+__global__ void __launch_bounds__(256)
+    quantise_v_fp8(Rows16 v, lv_fp8_keys s, uint8_t *out, const float *means, const float *scales)
 {
     __shared__ alignas(16) __nv_bfloat16 shared[kUnit][kDim + 8];
     const int t = threadIdx.x, bh = blockIdx.y;
