@@ -20,7 +20,7 @@ libavutil-dev   .mp4 and .webm files
 libopenmpi-dev  processes that work on one video
 openmpi-bin     starting them: mpirun
 libcmocka-dev   the tests
-python3-numpy   a test that looks at the demo's videos
+python3-numpy   a test that looks at videos
 '
 
 command -v dpkg-query > /dev/null && command -v apt-get > /dev/null || {
