@@ -31,8 +31,9 @@
  * Lost      tiles of 128, 144, 160 and 176 keys; one wait for both products; PV before QK; row sums
  *           as a second pass; boxes of 8 and 1 keys at the ends of runs; no rescale skip; no turns
  *           (even); a branch amid the exponentials; 40/232 registers (C7512 at 192 keys); some of
- *           the exponentials by polynomials; one arrival a warpgroup at a stage's barrier. D = 64: two warpgroups; tiles of 96 and 112 keys; Q in
- *           registers. The ladder is in docs/SPEED.md, the design in docs/KERNEL.md.
+ *           the exponentials by polynomials; one arrival a warpgroup at a stage's barrier. D = 64:
+ *           two warpgroups; tiles of 96 and 112 keys; Q in registers. The ladder is in
+ *           docs/SPEED.md, the design in docs/KERNEL.md.
  *
  * Traps     (1) Stage numbers, warpgroup number and the tile word must be uniform (uniform()),
  *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) The wait for O
