@@ -7,13 +7,20 @@
 
 #include "base/half.h"
 
-float e4m3_to_f32(uint8_t bits)
+static float number_of(int bits)
 {
     const int exponent = bits >> 3 & 15, fraction = bits & 7;
     const float size = (bits & 0x7f) == 0x7f ? NAN
                        : exponent > 0        ? ldexpf((float)(8 + fraction), exponent - 10)
                                              : ldexpf((float)fraction, -9);
     return bits & 0x80 ? -size : size;
+}
+
+float e4m3_to_f32(uint8_t bits)
+{
+    static float number[256]; /* made from the end on: the first of them, 0, is there */
+    for (int i = 255; number[1] == 0.0f && i > 0; i--) number[i] = number_of(i);
+    return number[bits];
 }
 
 /* Looks for it among all 127 that there are, by halves. */
