@@ -144,8 +144,6 @@ lvsa_status lv_nccl_find_id(lv_nccl_id *out, const char *place)
 static lvsa_status fill(lv_nccl *n, const lv_nccl_options *o)
 {
     LV_TRY(lv_device_open(&n->device, LVSA_DEVICE_CUDA, o->gpu));
-    if (!n->device->follow)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "the CUDA module found is of another build");
     set_place(o->place);
     const int result = n->library->init_rank(&n->comm, n->size, o->id, n->rank);
     unset_place(o->place);
@@ -191,7 +189,7 @@ void lv_nccl_close(lv_nccl **nccl)
 {
     if (!nccl || !*nccl) return;
     lv_nccl *n = *nccl;
-    if (n->comm) wait_for_all(n);
+    if (n->watching) wait_for_all(n); /* or nobody has met */
     pthread_mutex_lock(&n->lock);
     n->stop = true;
     pthread_mutex_unlock(&n->lock);
