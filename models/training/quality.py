@@ -137,8 +137,9 @@ def table(rows, methods):
     return "\n".join(lines) + "\n"
 
 
-def plot(rows, methods, attribute):
-    """An SVG: the last quarter's score over the number of frames, a line a method."""
+def plot(rows, methods, attribute, horizon):
+    """An SVG: the last quarter's score over the number of frames, a line a method; at the horizon
+    all are dense."""
     frames = sorted({r["frames"] for r in rows})
     x = {f: 60 + 360 * i / max(1, len(frames) - 1) for i, f in enumerate(frames)}
     y = lambda value: 240 - 200 * value
@@ -157,7 +158,8 @@ def plot(rows, methods, attribute):
     parts.append('<text x="240" y="280" text-anchor="middle">frames</text>')
     for i, method in enumerate(methods):
         cells = {f: [r for r in rows if (r["frames"], r["method"]) == (f, method)] for f in frames}
-        cells[frames[0]] = [r for r in rows if r["frames"] == frames[0]]  # there all are dense
+        if horizon in cells:
+            cells[horizon] = [r for r in rows if r["frames"] == horizon]
         points = [f"{x[f]:.0f} {y(score(c, attribute, -1)):.1f}" for f, c in cells.items() if c]
         parts.append(
             f'<path d="M{"L".join(points)}" fill="none" stroke="{COLOURS[i]}" stroke-width="2"/>'
@@ -177,9 +179,9 @@ def page(rows, horizon, docs):
         some = [r for r in rows if objects_of(r) == count]
         if some:
             lines += ["", f"## {title}", "", table(some, methods)[:-1]]
-        if some and count == 1:
+        if count == 1 and len({r["frames"] for r in some}) > 1:
             for attribute in ("colour", "motion"):
-                (docs / f"quality-{attribute}.svg").write_text(plot(some, methods, attribute))
+                (docs / f"quality-{attribute}.svg").write_text(plot(some, methods, attribute, horizon))
                 title = f"{attribute} right in the last quarter"
                 lines += ["", f"![{title}](quality-{attribute}.svg)"]
     (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")
