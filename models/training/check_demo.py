@@ -2,8 +2,8 @@
 
     python3 check_demo.py LVSA MODEL [FRAMES [STEPS]]
 
-LVSA is the program, MODEL the tiny model's directory. Python and numpy only; exits 77 without numpy,
-1 if the colour or the motion of any video's first or last quarter isn't the caption's."""
+LVSA is the program, MODEL the tiny model's directory. Python and numpy only; exits 77 without
+numpy, 1 if the colour or the motion of any video's first or last quarter isn't the caption's."""
 
 import pathlib
 import subprocess

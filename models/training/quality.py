@@ -181,7 +181,8 @@ def page(rows, horizon, docs):
             lines += ["", f"## {title}", "", table(some, methods)[:-1]]
         if count == 1 and len({r["frames"] for r in some}) > 1:
             for attribute in ("colour", "motion"):
-                (docs / f"quality-{attribute}.svg").write_text(plot(some, methods, attribute, horizon))
+                drawn = plot(some, methods, attribute, horizon)
+                (docs / f"quality-{attribute}.svg").write_text(drawn)
                 title = f"{attribute} right in the last quarter"
                 lines += ["", f"![{title}](quality-{attribute}.svg)"]
     (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")

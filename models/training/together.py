@@ -1,4 +1,4 @@
-"""Several processes, one a GPU, that train one model; one alone where torchrun didn't start more."""
+"""Several processes, one a GPU, that train one model; one alone where torchrun started no more."""
 
 import os
 
@@ -8,7 +8,8 @@ from torch import distributed
 
 class Processes:
     def __init__(self):
-        self.rank, self.count = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1)))
+        self.rank = int(os.environ.get("RANK", 0))
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
         if self.count > 1 and torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 

@@ -6,9 +6,9 @@
 Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and
 text.safetensors there (f32 averages of the weights) and state.pt, from which the next call goes on.
 The learning rate falls to nothing over --planned seconds of training, of all calls together, or by
-the end of the --last one. Under torchrun each process draws --batch clips a step of its own. Without state.pt a call goes on from the averages, without either it
-begins. Prints the loss on clips of combinations never trained, for one and two objects: compare
-ways of training by that."""
+the end of the --last one. Under torchrun each process draws --batch clips a step of its own.
+Without state.pt a call goes on from the averages, without either it begins. Prints the loss on
+clips of combinations never trained, for one and two objects: compare ways of training by that."""
 
 import argparse
 import collections
