@@ -320,15 +320,6 @@ static void elementwise(void **state)
     for (int64_t i = 0; i < n; i++)
         close_to(AT(out, i), activation(AT(a, i), LV_GELU_TANH) * AT(b, i), 1e-2, "gelu_multiply",
                  i);
-    const float factor[] = {0.5f, -2.0f, 3.0f};
-    const lv_tensor in[] = {a, b, out};
-    float *kept = malloc((size_t)n * sizeof *kept);
-    assert_non_null(kept);
-    memcpy(kept, out.data, (size_t)n * sizeof *kept);
-    CHECK_OK(lv_op_combine(&exec, out, 3, factor, in)); /* in place */
-    for (int64_t i = 0; i < n; i++)
-        close_to(AT(out, i), 0.5 * AT(a, i) - 2.0 * AT(b, i) + 3.0 * kept[i], 100.0, "combine", i);
-    free(kept);
     FREE(a, b, row, out);
 }
 

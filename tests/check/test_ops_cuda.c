@@ -236,12 +236,6 @@ static lvsa_status activate(lv_exec *e, const lv_tensor *t, const void *options)
     return lv_op_activate(e, t[0], t[1], *(const lv_activation *)options);
 }
 
-static lvsa_status combine(lv_exec *e, const lv_tensor *t, const void *options)
-{
-    static const float factor[] = {0.5f, -2.0f, 3.0f, 0.25f, 1.5f, -1.0f};
-    return lv_op_combine(e, t[0], *(const int *)options, factor, t + 1);
-}
-
 static lvsa_status zero(lv_exec *e, const lv_tensor *t, const void *options)
 {
     (void)options;
@@ -251,7 +245,6 @@ static lvsa_status zero(lv_exec *e, const lv_tensor *t, const void *options)
 static void elementwise(void **state)
 {
     (void)state;
-    const int one = 1, four = 4, six = 6;
     CHECK_OP("add", add, NULL, 1, OUT_BF16(3, 41), BF16(3, 41), BF16(41));
     CHECK_OP("add, f32", add, NULL, 1, OUT_F32(6, 333), F32(6, 333), F32(6, 333));
     CHECK_OP("gelu_multiply", gelu_multiply, NULL, 2, OUT_BF16(3, 1001),
@@ -262,11 +255,6 @@ static void elementwise(void **state)
         CHECK_OP("activate, f32", activate, &f, 16, OUT_F32(77),
                  {LVSA_F32, 1, {77}, .size = 30.0f});
     }
-    CHECK_OP("combine", combine, &one, 1, OUT_F32(333), F32(333));
-    CHECK_OP("combine", combine, &four, 2, OUT_F32(70000), F32(70000), F32(70000), BF16(70000),
-             F32(70000));
-    CHECK_OP("combine", combine, &six, 2, OUT_F32(11), F32(11), F32(11), F32(11), F32(11), F32(11),
-             F32(11));
     CHECK_OP("copy", copy, NULL, 1, OUT_BF16(7, 9), F32(7, 9));
     CHECK_OP("copy", copy, NULL, 1, OUT_F32(7, 9), BF16(7, 9));
     CHECK_OP("copy", copy, NULL, 0, OUT_BF16(7, 9), BF16(7, 9));

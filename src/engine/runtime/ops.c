@@ -255,16 +255,6 @@ lvsa_status lv_op_activate(lv_exec *e, lv_tensor out, lv_tensor a, lv_activation
     RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(a), activate, out, a, f);
 }
 
-lvsa_status lv_op_combine(lv_exec *e, lv_tensor out, int terms, const float *factor,
-                          const lv_tensor *in)
-{
-    if (terms < 1 || terms > 6) return lv_fail(LVSA_ERR_SHAPE, "combine: %d terms; 1 to 6", terms);
-    for (int i = 0; i < terms; i++)
-        if (!same_count(out, in[i])) return misfit("combine", out, in[i]);
-    RUN(LV_KIND_OTHER, 0.0, size_of(out) + (double)terms * size_of(in[0]), combine, out, terms,
-        factor, in);
-}
-
 lvsa_status lv_op_patchify(lv_exec *e, lv_tensor out, lv_tensor z, int64_t py, int64_t px)
 {
     if (z.shape[2] % py || z.shape[3] % px || out.shape[1] != z.shape[0] * py * px ||

@@ -105,11 +105,6 @@ lvsa_status lv_op_gelu_multiply(lv_exec *e, lv_tensor out, lv_tensor a, lv_tenso
 /* out[i] = f(a[i]). out may be a. */
 lvsa_status lv_op_activate(lv_exec *e, lv_tensor out, lv_tensor a, lv_activation f);
 
-/* out[i] = sum over j < terms of factor[j] * in[j][i], summed in that order; all f32 but the
- * inputs, which may be activations. out may be any in[j]. terms is at most 6. */
-lvsa_status lv_op_combine(lv_exec *e, lv_tensor out, int terms, const float *factor,
-                          const lv_tensor *in);
-
 /* ---- latents and tokens ---------------------------------------------------------------------- */
 
 /* Tokens of patches of py x px latents: out[T*Y/py*X/px, py*px*C], columns (y, x, c) as a kernel's
@@ -187,8 +182,6 @@ struct lv_ops {
     lvsa_status (*add)(lv_exec *, lv_tensor out, lv_tensor a, lv_tensor b);
     lvsa_status (*gelu_multiply)(lv_exec *, lv_tensor out, lv_tensor a, lv_tensor b);
     lvsa_status (*activate)(lv_exec *, lv_tensor out, lv_tensor a, lv_activation f);
-    lvsa_status (*combine)(lv_exec *, lv_tensor out, int terms, const float *factor,
-                           const lv_tensor *in);
     lvsa_status (*patchify)(lv_exec *, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
     lvsa_status (*unpatchify)(lv_exec *, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
     size_t (*conv_scratch)(lv_exec *, lv_tensor out, lv_tensor w); /* bytes */

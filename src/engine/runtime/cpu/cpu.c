@@ -108,7 +108,6 @@ const lv_ops lv_cpu_ops = {
     .add = lv_cpu_add,
     .gelu_multiply = lv_cpu_gelu_multiply,
     .activate = lv_cpu_activate,
-    .combine = lv_cpu_combine,
     .patchify = lv_cpu_patchify,
     .unpatchify = lv_cpu_unpatchify,
     .conv_scratch = lv_cpu_conv_scratch,

@@ -187,19 +187,6 @@ lvsa_status lv_cpu_gelu_multiply(lv_exec *e, lv_tensor out, lv_tensor a, lv_tens
     return LVSA_OK;
 }
 
-lvsa_status lv_cpu_combine(lv_exec *e, lv_tensor out, int terms, const float *factor,
-                           const lv_tensor *in)
-{
-    int64_t count = lv_tensor_count(out);
-    PARALLEL(e, count)
-    for (int64_t i = 0; i < count; i++) {
-        float sum = factor[0] * f32(in[0])[i];
-        for (int j = 1; j < terms; j++) sum += factor[j] * f32(in[j])[i];
-        f32(out)[i] = sum;
-    }
-    return LVSA_OK;
-}
-
 /* How many of the numbers are none. */
 LV_CPU_CLONES
 static uint32_t pixels_piece(uint8_t *rgb, float *values, int64_t count)

@@ -14,8 +14,6 @@ lvsa_status lv_cpu_channel_norm(lv_exec *, lv_tensor out, lv_tensor x, lv_tensor
 lvsa_status lv_cpu_activate(lv_exec *, lv_tensor out, lv_tensor a, lv_activation f);
 lvsa_status lv_cpu_add(lv_exec *, lv_tensor out, lv_tensor a, lv_tensor b);
 lvsa_status lv_cpu_gelu_multiply(lv_exec *, lv_tensor out, lv_tensor a, lv_tensor b);
-lvsa_status lv_cpu_combine(lv_exec *, lv_tensor out, int terms, const float *factor,
-                           const lv_tensor *in);
 lvsa_status lv_cpu_pixels(lv_exec *e, void *rgb, lv_tensor frames);
 lvsa_status lv_cpu_copy(lv_exec *, lv_tensor out, lv_tensor x);
 lvsa_status lv_cpu_zero(lv_exec *, lv_tensor out);

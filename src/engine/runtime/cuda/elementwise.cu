@@ -68,34 +68,6 @@ const char *lv_cuda_zero(lv_cuda *gpu, lv_tensor out)
     return lv_cuda_text(cudaMemsetAsync(out.data, 0, bytes, gpu->stream));
 }
 
-/* out = sum over j of factor[j] * in[j], in this order: a scheduler's step. */
-struct terms {
-    int count;
-    float factor[6];
-    lv_numbers in[6];
-};
-
-__global__ static void combine(lv_numbers out, terms t, int64_t count)
-{
-    FOR_NUMBERS(i, count)
-    {
-        float sum = t.factor[0] * t.in[0].load(i);
-#pragma unroll
-        for (int j = 1; j < 6; j++)
-            if (j < t.count) sum += t.factor[j] * t.in[j].load(i);
-        out.store(i, sum);
-    }
-}
-
-const char *lv_cuda_combine(lv_cuda *gpu, lv_tensor out, int count, const float *factor,
-                            const lv_tensor *in)
-{
-    terms t;
-    t.count = count;
-    for (int j = 0; j < count; j++) t.factor[j] = factor[j], t.in[j] = lv_numbers(in[j]);
-    LAUNCH(combine, gpu, lv_tensor_count(out), lv_numbers(out), t, lv_tensor_count(out));
-}
-
 /* ---- latents and tokens ---------------------------------------------------------------------- */
 
 /* z [C, T, Y, X] against tokens [T*Y/py*X/px, py*px*C]. */

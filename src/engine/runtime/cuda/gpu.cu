@@ -101,7 +101,6 @@ static const char *release(lv_cuda *gpu, void *memory)
     return lv_cuda_text(cudaFree(memory));
 }
 
-
 /* Its memory is made when it is first wanted: a device that only counts wants none. */
 static const char *get_stage(lv_cuda *gpu, void **out)
 {
@@ -227,7 +226,6 @@ const lv_cuda_ops lv_cuda_module_ops = {
     lv_cuda_add,
     lv_cuda_gelu_multiply,
     lv_cuda_activate,
-    lv_cuda_combine,
     lv_cuda_patchify,
     lv_cuda_unpatchify,
     lv_cuda_conv_frame,

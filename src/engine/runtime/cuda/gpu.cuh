@@ -95,8 +95,6 @@ const char *lv_cuda_pixels(lv_cuda *gpu, void *rgb, lv_tensor frames);
 const char *lv_cuda_add(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
 const char *lv_cuda_gelu_multiply(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
 const char *lv_cuda_activate(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activation f);
-const char *lv_cuda_combine(lv_cuda *gpu, lv_tensor out, int terms, const float *factor,
-                            const lv_tensor *in);
 const char *lv_cuda_patchify(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
 const char *lv_cuda_unpatchify(lv_cuda *gpu, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
 const char *lv_cuda_copy(lv_cuda *gpu, lv_tensor out, lv_tensor x);

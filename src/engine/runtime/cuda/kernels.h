@@ -102,8 +102,6 @@ typedef struct lv_cuda_ops {
     const char *(*add)(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
     const char *(*gelu_multiply)(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_tensor b);
     const char *(*activate)(lv_cuda *gpu, lv_tensor out, lv_tensor a, lv_activation f);
-    const char *(*combine)(lv_cuda *gpu, lv_tensor out, int terms, const float *factor,
-                           const lv_tensor *in);
     const char *(*patchify)(lv_cuda *gpu, lv_tensor out, lv_tensor z, int64_t py, int64_t px);
     const char *(*unpatchify)(lv_cuda *gpu, lv_tensor z, lv_tensor x, int64_t py, int64_t px);
     /* `capability`: 90 is sm_90; kernels of a smaller one are taken where it is smaller. */

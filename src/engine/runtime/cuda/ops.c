@@ -55,13 +55,6 @@ static lvsa_status activate(lv_exec *e, lv_tensor out, lv_tensor a, lv_activatio
     return LVSA_OK;
 }
 
-static lvsa_status combine(lv_exec *e, lv_tensor out, int terms, const float *factor,
-                           const lv_tensor *in)
-{
-    LV_CUDA_ENQUEUE(e, combine, out, terms, factor, in);
-    return LVSA_OK;
-}
-
 static lvsa_status patchify(lv_exec *e, lv_tensor out, lv_tensor z, int64_t py, int64_t px)
 {
     LV_CUDA_ENQUEUE(e, patchify, out, z, py, px);
@@ -166,7 +159,6 @@ const lv_ops lv_cuda_ops_table = {
     .add = add,
     .gelu_multiply = gelu_multiply,
     .activate = activate,
-    .combine = combine,
     .patchify = patchify,
     .unpatchify = unpatchify,
     .conv_scratch = conv_scratch,
