@@ -120,7 +120,9 @@ lvsa_status lv_comm_begin(lv_comm *c, lv_device *device, const lv_message *send,
         return end_waiting(c->exchange(c, send, sends, receive, receives), device);
     }
     if (c->begin) return c->begin(c, device, send, sends, receive, receives);
-    return lv_fail(LVSA_ERR_UNSUPPORTED, "these ranks' GPUs haven't met");
+    return lv_fail(LVSA_ERR_UNSUPPORTED,
+                   "the GPUs of %d ranks haven't met: lv_comm_join() is wanted before messages",
+                   c->size);
 }
 
 lvsa_status lv_comm_wait(lv_comm *c, lv_device *device)
@@ -171,4 +173,14 @@ lvsa_status lv_comm_broadcast(lv_comm *c, void *data, size_t bytes, int root)
     const lv_message m = {root, data, bytes};
     LV_TRY(check_peers(c, &m, 1));
     return c->broadcast(c, data, bytes, root);
+}
+
+lvsa_status lv_comm_broadcast_by_messages(lv_comm *c, void *data, size_t bytes, int root)
+{
+    const lv_message receive = {root, data, bytes};
+    if (c->rank != root) return c->exchange(c, NULL, 0, &receive, 1);
+    int sends = 0;
+    for (int r = 0; r < c->size; r++)
+        if (r != root) c->send[sends++] = (lv_message){r, data, bytes};
+    return c->exchange(c, c->send, sends, NULL, 0);
 }

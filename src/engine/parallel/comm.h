@@ -109,6 +109,9 @@ lvsa_status lv_comm_open_solo(lv_comm **out);
 lvsa_status lv_comm_open_mpi(lv_comm **out, int size); /* as many as the launcher has started */
 lvsa_status lv_comm_open_nccl(lv_comm **out, const lv_launch *launch); /* at its place */
 
+/* The broadcast of a transport that has nothing but messages. */
+lvsa_status lv_comm_broadcast_by_messages(lv_comm *c, void *data, size_t bytes, int root);
+
 /* nccl_comm.c: begin and wait of a transport whose ranks' GPUs have met. */
 lvsa_status lv_comm_begin_nccl(lv_comm *c, lv_device *device, const lv_message *send, int sends,
                                const lv_message *receive, int receives);

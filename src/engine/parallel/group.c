@@ -46,30 +46,17 @@ static lvsa_status group_begin(lv_comm *comm, lv_device *device, const lv_messag
                                const lv_message *receive, int receives)
 {
     group *g = (group *)comm;
-    if (!g->parent->begin)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "these ranks' GPUs haven't met");
     LV_TRY(make_room(g, (size_t)sends + (size_t)receives));
     lv_message *const received = renumber(g->list, g, send, sends);
     renumber(received, g, receive, receives);
-    return g->parent->begin(g->parent, device, g->list, sends, received, receives);
+    return lv_comm_begin(g->parent, device, g->list, sends, received, receives);
 }
 
+/* Not by lv_comm_wait(), which times it: the group's has done so. */
 static lvsa_status group_wait(lv_comm *comm, lv_device *device)
 {
     lv_comm *parent = ((group *)comm)->parent;
-    return parent->wait(parent, device);
-}
-
-static lvsa_status group_broadcast(lv_comm *comm, void *data, size_t bytes, int root)
-{
-    int sends = 0;
-    if (comm->rank != root) {
-        const lv_message m = {root, data, bytes};
-        return comm->exchange(comm, NULL, 0, &m, 1);
-    }
-    for (int r = 0; r < comm->size; r++)
-        if (r != root) comm->send[sends++] = (lv_message){r, data, bytes};
-    return comm->exchange(comm, comm->send, sends, NULL, 0);
+    return parent->wait ? parent->wait(parent, device) : LVSA_OK;
 }
 
 static void group_abort(lv_comm *comm, int code) { lv_comm_abort(((group *)comm)->parent, code); }
@@ -102,7 +89,7 @@ lvsa_status lv_comm_open_group(lv_comm **out, lv_comm *parent, int first, int co
                           .exchange = group_exchange,
                           .begin = group_begin,
                           .wait = group_wait,
-                          .broadcast = group_broadcast,
+                          .broadcast = lv_comm_broadcast_by_messages,
                           .abort = group_abort,
                           .close = group_close},
                  .parent = parent,

@@ -24,16 +24,6 @@ static lvsa_status exchange(lv_comm *c, const lv_message *send, int sends,
     return lv_nccl_exchange(c->nccl, send, sends, receive, receives);
 }
 
-static lvsa_status broadcast(lv_comm *c, void *data, size_t bytes, int root)
-{
-    const lv_message receive = {root, data, bytes};
-    if (c->rank != root) return lv_nccl_exchange(c->nccl, NULL, 0, &receive, 1);
-    int sends = 0;
-    for (int r = 0; r < c->size; r++)
-        if (r != root) c->send[sends++] = (lv_message){r, data, bytes};
-    return lv_nccl_exchange(c->nccl, c->send, sends, NULL, 0);
-}
-
 static void abort_ranks(lv_comm *c, int code)
 {
     (void)code; /* is the program's, which ends now; the others see that */
@@ -57,7 +47,7 @@ lvsa_status lv_comm_open_nccl(lv_comm **out, const lv_launch *launch)
                    .exchange = exchange,
                    .begin = lv_comm_begin_nccl,
                    .wait = lv_comm_wait_nccl,
-                   .broadcast = broadcast,
+                   .broadcast = lv_comm_broadcast_by_messages,
                    .abort = abort_ranks,
                    .close = close_comm};
     lv_nccl_options o = {.place = launch->place,
