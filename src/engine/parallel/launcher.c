@@ -51,8 +51,7 @@ static lvsa_status read_rank(lv_launch *l, const char *variable)
     LV_TRY(read_number(&l->rank, variable, 0, l->size - 1, "a number below that of the processes"));
     if (l->rank >= 0) return LVSA_OK;
     return lv_fail(LVSA_ERR_ARGUMENT,
-                   "%s says %d processes, and %s isn't set: start them with one "
-                   "launcher",
+                   "%s says %d processes, and %s isn't set: start them with one launcher",
                    l->variable, l->size, variable);
 }
 

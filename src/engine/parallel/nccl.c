@@ -60,7 +60,8 @@ void lv_nccl_give_up(lv_nccl *n)
 static void look(lv_nccl *n)
 {
     int error = LV_NCCL_SUCCESS;
-    n->library->get_async_error(n->comm, &error);
+    const int asked = n->library->get_async_error(n->comm, &error);
+    if (asked != LV_NCCL_SUCCESS) error = asked;
     if (error != LV_NCCL_SUCCESS && error != LV_NCCL_IN_PROGRESS)
         snprintf(n->failure, sizeof n->failure, "NCCL: %s; has another rank ended?",
                  n->library->get_error_string(error));
@@ -118,14 +119,15 @@ int lv_nccl_find_gpu(int local)
     return visible && *visible && !strchr(visible, ',') ? 0 : local;
 }
 
-/* Rank 0 listens at the place, which NCCL reads from the environment. */
-static void set_place(const char *place)
+/* Rank 0 listens at the place, which NCCL reads from the environment. NVLink's multicast: see
+ * lv_nccl_find_id(). */
+static void set_environment(const char *place)
 {
     if (place) setenv("NCCL_COMM_ID", place, 1);
     setenv("NCCL_NVLS_ENABLE", "0", 0);
 }
 
-static void unset_place(const char *place)
+static void unset_environment(const char *place)
 {
     if (place) unsetenv("NCCL_COMM_ID");
 }
@@ -135,18 +137,18 @@ lvsa_status lv_nccl_find_id(lv_nccl_id *out, const char *place)
     const lv_nccl_library *library;
     LV_TRY(lv_nccl_library_get(&library));
     const lv_nccl n = {.library = library};
-    set_place(place);
+    set_environment(place);
     const int result = library->get_unique_id(out);
-    unset_place(place);
+    unset_environment(place);
     return check(&n, result, "ncclGetUniqueId");
 }
 
 static lvsa_status fill(lv_nccl *n, const lv_nccl_options *o)
 {
     LV_TRY(lv_device_open(&n->device, LVSA_DEVICE_CUDA, o->gpu));
-    set_place(o->place);
+    set_environment(o->place);
     const int result = n->library->init_rank(&n->comm, n->size, o->id, n->rank);
-    unset_place(o->place);
+    unset_environment(o->place);
     if (result == LV_NCCL_INVALID_USAGE)
         return lv_fail(LVSA_ERR_DEVICE,
                        "ncclCommInitRank: %s: are there as many GPUs on each host as ranks? Each "
@@ -292,7 +294,7 @@ static lvsa_status make_room(lv_nccl *n, size_t bytes, size_t messages)
 }
 
 /* The messages' places in the staging memory, from `at` on. */
-static char *place(lv_message *to, const lv_message *m, int count, char *at)
+static char *stage(lv_message *to, const lv_message *m, int count, char *at)
 {
     for (int i = 0; i < count; i++) {
         to[i] = (lv_message){m[i].peer, at, m[i].bytes};
@@ -319,7 +321,7 @@ lvsa_status lv_nccl_exchange(lv_nccl *n, const lv_message *send, int sends,
     LV_TRY(make_room(n, count_bytes(send, sends) + count_bytes(receive, receives),
                      (size_t)sends + (size_t)receives));
     lv_message *const out = n->message, *const in = out + sends;
-    place(in, receive, receives, place(out, send, sends, n->staging));
+    stage(in, receive, receives, stage(out, send, sends, n->staging));
     for (int i = 0; i < sends; i++) LV_TRY(upload(d, out[i].data, send[i].data, send[i].bytes));
     LV_TRY(launch(n, out, sends, in, receives));
     for (int i = 0; i < receives; i++)

@@ -31,31 +31,35 @@ static const symbol symbols[] = {
     {"ncclGetErrorString", offsetof(lv_nccl_library, get_error_string)},
 };
 
-static lvsa_status load(void)
+static lvsa_status find_functions(void *file)
 {
     int version = 0;
+    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
+        void *at = dlsym(file, symbols[i].name);
+        if (!at)
+            return lv_fail(LVSA_ERR_UNSUPPORTED,
+                           "libnccl.so.2 has no %s: NCCL 2.7 or newer is wanted", symbols[i].name);
+        memcpy((char *)&library + symbols[i].offset, &at, sizeof at);
+    }
+    if (library.get_version(&version) != LV_NCCL_SUCCESS || version < OLDEST)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "libnccl.so.2 is of version %d: 2.7 (%d) or newer is wanted", version,
+                       OLDEST);
+    return LVSA_OK;
+}
+
+static lvsa_status load(void)
+{
     void *file = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
     if (!file)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
                        "NCCL can't be loaded (%s): install it, or name its folder in "
                        "LD_LIBRARY_PATH (pip's is site-packages/nvidia/nccl/lib)",
                        dlerror());
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *at = dlsym(file, symbols[i].name);
-        if (!at)
-            return lv_fail(LVSA_ERR_UNSUPPORTED,
-                           "libnccl.so.2 has no %s: NCCL 2.7 or newer is "
-                           "wanted",
-                           symbols[i].name);
-        memcpy((char *)&library + symbols[i].offset, &at, sizeof at);
-    }
-    if (library.get_version(&version) != LV_NCCL_SUCCESS || version < OLDEST)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "libnccl.so.2 is of version %d: 2.7 (%d) or newer is "
-                       "wanted",
-                       version, OLDEST);
-    loaded = 1;
-    return LVSA_OK;
+    lvsa_status s = find_functions(file);
+    if (s != LVSA_OK) dlclose(file);
+    loaded = s == LVSA_OK;
+    return s;
 }
 
 lvsa_status lv_nccl_library_get(const lv_nccl_library **out)
