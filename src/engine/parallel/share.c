@@ -12,6 +12,10 @@
  * while the queries are computed. */
 #define MARGIN 0.05
 
+/* Bytes of a token's queries at most; a plan has at most 2^31 tokens, and bytes are counted in 63
+ * bits. */
+#define MOST_WIDTH (1 << 24)
+
 static const char *const names[] = {"auto", "halo", "ulysses"};
 
 const char *lvsa_sequence_name(lvsa_sequence sequence)
@@ -21,18 +25,22 @@ const char *lvsa_sequence_name(lvsa_sequence sequence)
 
 static lvsa_status check(const lvsa_shared_layer *l)
 {
-    if (l->ranks >= 1 && l->heads >= 1 && l->head_dim >= 1 && l->number_bytes >= 1) return LVSA_OK;
-    return lv_fail(
-        LVSA_ERR_ARGUMENT,
-        "a layer of %d heads of %d numbers of %d bytes for %d ranks: 1 or more is wanted "
-        "of each",
-        l->heads, l->head_dim, l->number_bytes, l->ranks);
+    if (l->ranks < 1 || l->heads < 1 || l->head_dim < 1 || l->number_bytes < 1)
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "a layer of %d heads of %d numbers of %d bytes for %d ranks: 1 or more is wanted "
+            "of each",
+            l->heads, l->head_dim, l->number_bytes, l->ranks);
+    if ((double)l->heads * l->head_dim * l->number_bytes <= MOST_WIDTH) return LVSA_OK;
+    return lv_fail(LVSA_ERR_ARGUMENT,
+                   "a layer of %d heads of %d numbers of %d bytes: %d bytes a token at most",
+                   l->heads, l->head_dim, l->number_bytes, MOST_WIDTH);
 }
 
 static bool heads_divide(const lvsa_shared_layer *l) { return l->heads % l->ranks == 0; }
 
 /* By heads a rank sends queries, keys and values of its frames' other heads and gets its own heads
- * of all other frames; the output goes the other way. `row`: bytes of a frame's queries. */
+ * of all other frames; the output goes the other way. `frame`: bytes of a frame's queries. */
 static void find_ulysses(lvsa_share *out, int64_t all, const lvsa_shared_layer *l, int64_t frame)
 {
     const int64_t part = frame / l->ranks; /* of its heads */
