@@ -195,12 +195,9 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
                            "back end ref computes on the CPU only; use device cpu");
         *out = &lv_attn_ref;
         return LVSA_OK;
-    case LVSA_BACKEND_NATIVE:
-        return cpu ? choose_native_cpu(out) : lv_attn_choose_cuda(out, call);
-    case LVSA_BACKEND_SDPA:
-        return lv_attn_choose_sdpa(out, call);
-    default:
-        return lv_attn_choose_flashinfer(out, call);
+    case LVSA_BACKEND_NATIVE: return cpu ? choose_native_cpu(out) : lv_attn_choose_cuda(out, call);
+    case LVSA_BACKEND_SDPA: return lv_attn_choose_sdpa(out, call);
+    default: return lv_attn_choose_flashinfer(out, call);
     }
 }
 

@@ -16,7 +16,7 @@ uint64_t lv_tiles_fingerprint(const lvsa_attention *c)
     const uint64_t prime = 0x9e3779b97f4a7c15u;
     uint64_t h = (uint64_t)c->queries ^ (uint64_t)lv_tile_block_rows(c->head_dim) << 32;
     const int64_t frames = c->queries / lv_attn_frame_rows(c);
-    h = (h ^ (uint64_t)frames ^ ((c->fp8 ? 1ull << 32 : 0))) * prime;
+    h = (h ^ (uint64_t)frames ^ (c->fp8 ? 1ull << 32 : 0)) * prime;
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source *s = &c->source[i];
         h = (h ^ (h >> 29) ^ (uint64_t)s->tokens) * prime;
@@ -55,8 +55,7 @@ lvsa_status lvsa_tiles_create(lvsa_tiles **out, const lvsa_attention *call)
     t->pattern = lv_tiles_fingerprint(call);
     lvsa_status s = LVSA_OK;
     if (kernel->needs_tiles)
-        s = call->fp8 ? lv_fp8_table_make(&table, call)
-                                             : lv_tile_table_make(&table, call);
+        s = call->fp8 ? lv_fp8_table_make(&table, call) : lv_tile_table_make(&table, call);
     if (s == LVSA_OK && kernel->needs_tiles) s = upload(t, &table);
     lv_tile_table_free(&table);
     if (s != LVSA_OK) lvsa_tiles_free(&t);

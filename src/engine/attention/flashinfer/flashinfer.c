@@ -45,14 +45,15 @@ static lvsa_status get_table(const lv_flashinfer_table **out)
 
 static lvsa_status check(const char *failure, const char *what)
 {
-    return failure ? lv_fail(LVSA_ERR_DEVICE, "flashinfer: %s: %s", what, failure) : LVSA_OK;
+    return failure ? lv_fail(LVSA_ERR_DEVICE, "back end flashinfer: %s: %s", what, failure)
+                   : LVSA_OK;
 }
 
 /* ---- keys as pages --------------------------------------------------------------------------- */
 
 /* All sources' keys in one row: a source's last row stands there as often as it counts. */
 typedef struct layout {
-    bool copied; /* into the workspace; one source as it lies otherwise */
+    bool copied;                           /* into the workspace; one source as it lies otherwise */
     int64_t first[LVSA_MAX_SOURCES], rows; /* where a source begins; all of them */
     int64_t page;                          /* divides where runs begin and end   */
     int64_t frames, frame_rows;
@@ -94,10 +95,11 @@ static lvsa_status plan_pages(layout *l, const lvsa_attention *c)
         if (count > INT_MAX) l->rows = (int64_t)INT_MAX + 1;
         else l->rows += c->source[i].tokens + (c->source[i].tokens ? count - 1 : 0);
         if (l->rows > INT_MAX)
-            return lv_fail(LVSA_ERR_UNSUPPORTED,
-                           "flashinfer: more than %d rows of keys, each as often as it counts; use "
-                           "native",
-                           INT_MAX);
+            return lv_fail(
+                LVSA_ERR_UNSUPPORTED,
+                "back end flashinfer: more than %d rows of keys, each as often as it counts; use "
+                "native",
+                INT_MAX);
     }
     int64_t keys = 0;
     for (int64_t f = 0; f < l->frames; f++) {
@@ -113,16 +115,17 @@ static lvsa_status plan_pages(layout *l, const lvsa_attention *c)
             }
         }
         if (keys == before)
-            return lv_fail(LVSA_ERR_UNSUPPORTED,
-                           "flashinfer: frame %lld attends to nothing; one row at least is wanted; "
-                           "use native",
-                           (long long)f);
+            return lv_fail(
+                LVSA_ERR_UNSUPPORTED,
+                "back end flashinfer: frame %lld attends to nothing; one row at least is wanted; "
+                "use native",
+                (long long)f);
     }
     l->indices = keys / l->page;
     return l->indices <= INT_MAX
                ? LVSA_OK
                : lv_fail(LVSA_ERR_UNSUPPORTED,
-                         "flashinfer: %lld pages of keys: %d at most; use native",
+                         "back end flashinfer: %lld pages of keys: %d at most; use native",
                          (long long)l->indices, INT_MAX);
 }
 
@@ -148,7 +151,9 @@ static void list_pages(int32_t *indptr, int32_t *indices, const layout *l, const
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
-/* What lies where in the workspace, 256 bytes each; copies are of one batch item. */
+enum { ALIGNMENT = 256 }; /* of what lies in the workspace, in bytes */
+
+/* What lies where in the workspace; copies are of one batch item. */
 typedef struct parts {
     size_t k, v, lse, ints, ints_size, all;
 } parts;
@@ -156,8 +161,10 @@ typedef struct parts {
 static parts divide(const layout *l, const lvsa_attention *c)
 {
     const size_t row = (size_t)c->kv_heads * (size_t)c->head_dim * 2,
-                 copy = l->copied ? ((size_t)l->rows * row + 255) / 256 * 256 : 0,
-                 lse = c->lse ? ((size_t)c->queries * (size_t)c->heads * 4 + 255) / 256 * 256 : 0;
+                 copy = l->copied ? lv_round_up((size_t)l->rows * row, ALIGNMENT) : 0,
+                 lse = c->lse
+                           ? lv_round_up((size_t)(c->queries * c->heads) * sizeof(float), ALIGNMENT)
+                           : 0;
     parts p = {.k = 0, .v = copy, .lse = 2 * copy, .ints = 2 * copy + lse};
     p.ints_size = lv_flashinfer_ints(l->frames, l->frame_rows, c->heads, l->indices) + 4096;
     p.all = p.ints + p.ints_size;
@@ -228,9 +235,9 @@ static lvsa_status run_item(const lv_flashinfer_job *pattern, const lv_flashinfe
     if (c->lse) job.lse = (float *)(void *)((char *)c->workspace + p.lse);
     LV_TRY(check(t->run(&job), job.sm80 ? "its kernel for every card" : "its kernel for Hopper"));
     if (!c->lse) return LVSA_OK;
-    return check(t->turn_lse(c->lse + b * c->heads * c->queries, job.lse, c->queries, c->heads,
-                             c->stream),
-                 "the sums' logarithms");
+    return check(
+        t->turn_lse(c->lse + b * c->heads * c->queries, job.lse, c->queries, c->heads, c->stream),
+        "the sums' logarithms");
 }
 
 static lvsa_status run(const lvsa_attention *c, bool sm80)
@@ -242,7 +249,8 @@ static lvsa_status run(const lvsa_attention *c, bool sm80)
     const parts p = divide(&l, c);
     int32_t *list = lv_zalloc_array((size_t)(l.indices + l.frames + 1), sizeof *list);
     if (!list)
-        return lv_fail(LVSA_ERR_MEMORY, "flashinfer: a list of %lld pages doesn't fit in memory",
+        return lv_fail(LVSA_ERR_MEMORY,
+                       "back end flashinfer: a list of %lld pages doesn't fit in memory",
                        (long long)l.indices);
     list_pages(list, list + l.frames + 1, &l, c);
     const lv_flashinfer_job job = {.q_strides = c->q_strides,

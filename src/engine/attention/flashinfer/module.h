@@ -29,10 +29,10 @@ typedef struct lv_flashinfer_job {
     int page;                                          /* rows of one                    */
     const int32_t *indptr, *indices;                   /* of the host: [frames + 1], ..  */
     float scale;
-    void *ints;       /* of the device: lv_flashinfer_ints() bytes    */
+    void *ints; /* of the device: lv_flashinfer_ints() bytes    */
     size_t ints_size;
     void *stream;
-    int sm80;         /* by the kernel of every card                  */
+    int sm80; /* by the kernel of every card                  */
 } lv_flashinfer_job;
 
 typedef struct lv_flashinfer_table {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/module.h"
 #include "engine/attention/sdpa/module.h"
 #include "engine/attention/sdpa/sdpa.h"
@@ -57,7 +58,7 @@ static lvsa_status check(const char *failure, const char *what)
 
 /* ---- a frame's job --------------------------------------------------------------------------- */
 
-static size_t round_256(size_t bytes) { return (bytes + 255) / 256 * 256; }
+enum { ALIGNMENT = 256 }; /* of what lies in the workspace, in bytes */
 
 /* Nothing to gather: one source, all of it for all queries. */
 static bool lies_well(const lvsa_attention *c)
@@ -115,9 +116,10 @@ static lvsa_status divide(parts *p, const lv_cudnn_table *t, const lvsa_attentio
         if (bytes > own) own = bytes;
     }
     const size_t copy =
-        lies_well(c) ? 0 : round_256((size_t)(most * c->kv_heads * c->head_dim) * 2);
+        lies_well(c) ? 0 : lv_round_up((size_t)(most * c->kv_heads * c->head_dim) * 2, ALIGNMENT);
     *p = (parts){.v = copy, .lse = 2 * copy};
-    p->own = p->lse + (c->lse ? round_256((size_t)(rows * c->heads) * sizeof(float)) : 0);
+    p->own =
+        p->lse + (c->lse ? lv_round_up((size_t)(rows * c->heads) * sizeof(float), ALIGNMENT) : 0);
     p->all = p->own + own;
     return LVSA_OK;
 }
@@ -204,8 +206,7 @@ static lvsa_status run(const lvsa_attention *c)
     return LVSA_OK;
 }
 
-static const lv_attn_kernel sdpa_cudnn = {
-    .name = "sdpa_cudnn", .workspace = workspace, .run = run};
+static const lv_attn_kernel sdpa_cudnn = {.name = "sdpa_cudnn", .workspace = workspace, .run = run};
 
 lvsa_status lv_attn_choose_cudnn(const lv_attn_kernel **out, const lvsa_attention *c)
 {

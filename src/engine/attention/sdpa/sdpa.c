@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/dtype.h"
 
 /* A frame's call, its scratch in front of the tiled kernel's own:
  *   lse [H, P] f32, then of each source with runs K and V [rows, H_kv, D] of the call's type. */
@@ -13,18 +14,17 @@ typedef struct frame_call {
     size_t bytes;
 } frame_call;
 
-static size_t round_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 int64_t lv_sdpa_count(const lvsa_source *source, int64_t frame)
 {
     lvsa_run all;
     const lvsa_run *run;
     const int runs = lv_attn_get_runs(&run, &all, source, frame);
+    const int64_t often = lv_attn_last_row_count(source);
+    const int64_t more = (often < INT32_MAX ? often : INT32_MAX) - 1;
     int64_t rows = 0;
     for (int i = 0; i < runs; i++) {
         rows += run[i].count;
-        if ((int64_t)run[i].start + run[i].count == source->tokens)
-            rows += lv_attn_last_row_count(source) - 1;
+        if ((int64_t)run[i].start + run[i].count == source->tokens) rows += more;
     }
     return rows;
 }
@@ -33,12 +33,11 @@ int64_t lv_sdpa_count(const lvsa_source *source, int64_t frame)
 static char *gather(char *to, const void *from, lvsa_strides strides, const lvsa_attention *c,
                     lvsa_run run)
 {
-    const size_t number = c->dtype == LVSA_F32 ? 4 : 2, head = (size_t)c->head_dim * number;
+    const size_t number = lv_dtype_bytes(c->dtype), head = (size_t)c->head_dim * number;
     for (int64_t row = run.start; row < (int64_t)run.start + run.count; row++)
         for (int64_t h = 0; h < c->kv_heads; h++, to += head)
             memcpy(to,
-                   (const char *)from +
-                       (row * strides.token + h * strides.head) * (int64_t)number,
+                   (const char *)from + (row * strides.token + h * strides.head) * (int64_t)number,
                    head);
     return to;
 }
@@ -48,7 +47,7 @@ static size_t make_source(lvsa_source *out, const lvsa_attention *c, int i, int6
                           int64_t frame, char *memory)
 {
     const lvsa_source *s = &c->source[i];
-    const size_t number = c->dtype == LVSA_F32 ? 4 : 2,
+    const size_t number = lv_dtype_bytes(c->dtype),
                  row = (size_t)(c->kv_heads * c->head_dim) * number;
     const char *k = (const char *)s->k + b * s->k_strides.batch * (int64_t)number,
                *v = (const char *)s->v + b * s->v_strides.batch * (int64_t)number;
@@ -63,7 +62,7 @@ static size_t make_source(lvsa_source *out, const lvsa_attention *c, int i, int6
     for (int r = 0; r < runs; r++) rows += run[r].count;
     /* A last row that isn't attended to counts nothing. */
     const bool last = runs > 0 && (int64_t)run[runs - 1].start + run[runs - 1].count == s->tokens;
-    const size_t bytes = round_64((size_t)rows * row);
+    const size_t bytes = lv_round_up((size_t)rows * row, LV_CACHE_LINE);
     out->runs = NULL;
     out->tokens = rows;
     out->last_row_count = last ? s->last_row_count : 1;
@@ -83,19 +82,18 @@ static size_t make_source(lvsa_source *out, const lvsa_attention *c, int i, int6
 static frame_call make_frame(const lvsa_attention *c, int64_t b, int64_t frame, char *memory)
 {
     const int64_t rows = lv_attn_frame_rows(c), first = frame * rows;
-    const int64_t number = c->dtype == LVSA_F32 ? 4 : 2;
+    const int64_t number = (int64_t)lv_dtype_bytes(c->dtype);
     frame_call f = {.call = *c};
     f.call.batch = 1;
     f.call.queries = rows;
-    f.call.q = (const char *)c->q +
-               (b * c->q_strides.batch + first * c->q_strides.token) * number;
-    f.call.out = (char *)c->out +
-                 (b * c->out_strides.batch + first * c->out_strides.token) * number;
+    f.call.q = (const char *)c->q + (b * c->q_strides.batch + first * c->q_strides.token) * number;
+    f.call.out =
+        (char *)c->out + (b * c->out_strides.batch + first * c->out_strides.token) * number;
     f.call.backend = LVSA_BACKEND_NATIVE;
     f.call.tiles = NULL;
     if (c->lse) {
         f.call.lse = memory ? (float *)(void *)memory : c->lse;
-        f.bytes = round_64((size_t)(c->heads * rows) * sizeof(float));
+        f.bytes = lv_round_up((size_t)(c->heads * rows) * sizeof(float), LV_CACHE_LINE);
     }
     for (int i = 0; i < c->sources; i++)
         f.bytes += make_source(&f.call.source[i], c, i, b, frame, memory ? memory + f.bytes : NULL);
@@ -146,8 +144,7 @@ static lvsa_status run(const lvsa_attention *c)
     return LVSA_OK;
 }
 
-static const lv_attn_kernel sdpa_cpu = {
-    .name = "sdpa_cpu", .workspace = workspace, .run = run};
+static const lv_attn_kernel sdpa_cpu = {.name = "sdpa_cpu", .workspace = workspace, .run = run};
 
 lvsa_status lv_attn_choose_sdpa(const lv_attn_kernel **out, const lvsa_attention *call)
 {

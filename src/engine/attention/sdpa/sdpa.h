@@ -5,7 +5,8 @@
 
 #include "engine/attention/attention.h"
 
-/* Rows of `source` that frame `frame` attends to, its last row as often as it counts. */
+/* Rows of `source` that frame `frame` attends to, its last row as often as it counts, or 2^31 - 1
+ * times if that is more. */
 int64_t lv_sdpa_count(const lvsa_source *source, int64_t frame);
 
 /* cudnn.c: on a GPU, by NVIDIA's cuDNN. */
