@@ -76,8 +76,10 @@ static lvsa_status send(const lv_cuda_device *d, lv_cuda *gpu, lv_tensor to, con
     void *stage;
     LV_TRY(use(d));
     if (most == 0)
-        return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: a row of %zu bytes: %d at most", row,
-                       LV_CUDA_STAGE);
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "device cuda: a weight's row of %zu bytes: 1 to %d are wanted; use device "
+                       "cpu",
+                       row, LV_CUDA_STAGE);
     for (int64_t first = 0, some; first < rows; first += some, from += (size_t)some * row) {
         some = rows - first < most ? rows - first : most;
         LV_TRY(lv_cuda_check(d->cuda->get_stage(gpu, &stage), "copying to the device"));

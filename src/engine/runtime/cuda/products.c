@@ -112,7 +112,7 @@ static lvsa_status multiply(lv_exec *e, const layer *l, int64_t first, int64_t c
     const lv_cuda_algorithm *how;
     const size_t mark = lv_arena_mark(&e->arena);
     part.out = lv_tensor_rows(l->out, first, count), part.x = lv_tensor_rows(l->x, first, count);
-    if (((lv_cuda_device *)e->device)->base.dry) return LVSA_OK;
+    if (e->device->dry) return LVSA_OK;
     if (is_e4m3(l)) {
         LV_TRY(find_plan(&how, &p, e, &part, count));
         if (is_none(how)) { /* small ones, see find_algorithm() */
@@ -147,6 +147,12 @@ static lvsa_status run(lv_exec *e, layer l)
     const int64_t widest = l.w.shape[0] > l.w.shape[1] ? l.w.shape[0] : l.w.shape[1];
     const int64_t most = MOST_NUMBERS / (widest > 0 ? widest : 1) / ROWS_TOGETHER * ROWS_TOGETHER;
     LV_TRY(check_types(&l));
+    if (most == 0)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "device cuda: a dense layer [%lld, %lld]: %lld at most of each; use device "
+                       "cpu",
+                       (long long)l.w.shape[0], (long long)l.w.shape[1],
+                       (long long)(MOST_NUMBERS / ROWS_TOGETHER));
     size_t mark = lv_arena_mark(&e->arena);
     LV_TRY(prepare(e, &l));
     for (int64_t first = 0; first < rows; first += most)
