@@ -346,7 +346,7 @@ lvsa_status lv_op_pixels(lv_exec *e, void *rgb, lv_tensor frames)
 
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x)
 {
-    if (!same_count(out, x)) return misfit("copy", out, x);
+    if (!same_count(out, x) || (is_e4m3(out) && is_e4m3(x))) return misfit("copy", out, x);
     RUN(LV_KIND_OTHER, 0.0, size_of(out) + size_of(x), copy, out, x);
 }
 

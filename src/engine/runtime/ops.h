@@ -155,7 +155,7 @@ lvsa_status lv_op_blend(lv_exec *e, lv_tensor to, lv_tensor from, const lv_blend
 lvsa_status lv_op_pixels(lv_exec *e, void *rgb, lv_tensor frames);
 static inline size_t lv_pixels_bytes(int64_t count) { return (size_t)(count + 3) / 4 * 4 + 4; }
 
-/* Copies count numbers within the device; types may differ, and out may be e4m3. */
+/* Copies count numbers within the device; types may differ, and one may be e4m3. */
 lvsa_status lv_op_copy(lv_exec *e, lv_tensor out, lv_tensor x);
 lvsa_status lv_op_zero(lv_exec *e, lv_tensor out);
 

@@ -21,8 +21,8 @@ typedef struct lv_riflex {
 
 /* What one forward pass is told besides the latents. */
 typedef struct lv_step {
-    float timestep;        /* as the scheduler gives it, 0 .. 1000 */
-    int text;              /* which of the prepared texts          */
+    float timestep;          /* as the scheduler gives it, 0 .. 1000 */
+    int text;                /* which of the prepared texts          */
     const lvsa_runs *runs;   /* of the video's tokens; NULL: dense   */
     lvsa_backend backend;    /* of the self-attention                */
     bool attention_fp8;      /* likewise, see lvsa_attention         */
@@ -55,14 +55,14 @@ typedef struct lv_model_class {
 struct lv_model {
     const lv_model_class *class;
     lv_device *device;
-    int64_t channels;      /* C of the latents                                   */
-    int64_t patch;         /* latents along the edge of a token's square         */
-    int64_t text_width;    /* E of the embedding                                 */
+    int64_t channels;   /* C of the latents                                   */
+    int64_t patch;      /* latents along the edge of a token's square         */
+    int64_t text_width; /* E of the embedding                                 */
     int64_t layers, heads, head_dim;
     int64_t temporal_pairs;   /* rotary frequencies of the time axis               */
-    size_t unknown;        /* tensors in the files that nobody asked for ...     */
+    size_t unknown;           /* tensors in the files that nobody asked for ...     */
     const char *unknown_name; /* ... and the first of them                       */
-    lv_probe probe;        /* call NULL: none                                    */
+    lv_probe probe;           /* call NULL: none                                    */
 };
 
 enum { LV_MODEL_TEXTS = 2 }; /* the prompt, and what guidance leads away from */

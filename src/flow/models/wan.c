@@ -56,18 +56,18 @@ typedef struct wan {
     lv_weights *weights;
     lv_params *params;
 
-    lv_param patch, patch_bias;       /* [E, C, 1, py, px] in the file, [E]      */
-    lv_param time1, time1_bias;       /* [E, 256], f32                           */
-    lv_param time2, time2_bias;       /* [E, E], f32                             */
-    lv_param time_out, time_out_bias; /* [6E, E]                                 */
-    lv_param text1, text1_bias;       /* [E, text width]                         */
-    lv_param text2, text2_bias;       /* [E, E]                                  */
-    lv_param head, head_bias;         /* [C*py*px, E]                            */
-    lv_param head_table;              /* [1, 2, E]: shift, scale                 */
-    block *blocks;                    /* [layers]                                */
-    void *text_memory;                /* of all text_k and text_v                */
+    lv_param patch, patch_bias;              /* [E, C, 1, py, px] in the file, [E]      */
+    lv_param time1, time1_bias;              /* [E, 256], f32                           */
+    lv_param time2, time2_bias;              /* [E, E], f32                             */
+    lv_param time_out, time_out_bias;        /* [6E, E]                                 */
+    lv_param text1, text1_bias;              /* [E, text width]                         */
+    lv_param text2, text2_bias;              /* [E, E]                                  */
+    lv_param head, head_bias;                /* [C*py*px, E]                            */
+    lv_param head_table;                     /* [1, 2, E]: shift, scale                 */
+    block *blocks;                           /* [layers]                                */
+    void *text_memory;                       /* of all text_k and text_v                */
     int64_t text_last_count[LV_MODEL_TEXTS]; /* how often the last row of each counts */
-    lv_rope_tables rope;              /* of the last video                       */
+    lv_rope_tables rope;                     /* of the last video                       */
 } wan;
 
 /* ---- the list of weights --------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ typedef struct lv_cuda_table {
     const char *(*get_gpu)(lv_cuda_gpu *out, int index); /* -1: the thread's current one */
 
     /* ---- the attention call, on the current GPU ---- */
-    const char *(*get_capability)(int *out); /* 90 is sm_90; quick                    */
+    const char *(*get_capability)(int *out);           /* 90 is sm_90; quick                    */
     const char *(*allocate)(void **out, size_t bytes); /* 256-byte aligned             */
     const char *(*release)(void *memory);
     const char *(*copy)(void *to, const void *from, size_t bytes); /* any direction; waits */
