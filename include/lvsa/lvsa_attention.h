@@ -209,8 +209,8 @@ typedef struct lvsa_share {
     int64_t ulysses_sent, ulysses_received; /* -1 where the ranks don't divide the heads      */
 } lvsa_share;
 
-/* Fails with LVSA_ERR_ARGUMENT (more ranks than frames, no such rank, a number below 1) or
- * LVSA_ERR_MEMORY. */
+/* Fails with LVSA_ERR_ARGUMENT (more ranks than frames, no such rank, a number below 1, a token of
+ * more than 16 MiB) or LVSA_ERR_MEMORY. */
 LVSA_API lvsa_status lvsa_share_find(lvsa_share *out, const lvsa_plan *plan,
                                      const lvsa_shared_layer *layer, int rank);
 

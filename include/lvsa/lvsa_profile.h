@@ -50,13 +50,13 @@ typedef struct lvsa_bench_options {
     int frames, height, width; /* in pixels; 0: the model's usual                            */
     lvsa_sparsity sparsity;
     lvsa_backend backend;
-    int attention_fp8; /* as in lvsa_job */
-    int repeat;  /* runs that are measured, after one that isn't               */
-    int offload; /* of the transformer, as in lvsa_pipeline_options            */
-    int guidance;           /* 1: two passes a step, as with guidance; of the transformer       */
-    lvsa_ranks *ranks;      /* that measure together; see lvsa_pipeline_options                 */
-    lvsa_sequence sequence; /* likewise                                                         */
-    int cfg_parallel;       /* likewise; needs guidance                                         */
+    int attention_fp8;        /* as in lvsa_job */
+    int repeat;               /* runs that are measured, after one that isn't               */
+    int offload;              /* of the transformer, as in lvsa_pipeline_options            */
+    int guidance;             /* 1: two passes a step, as with guidance; of the transformer       */
+    lvsa_ranks *ranks;        /* that measure together; see lvsa_pipeline_options                 */
+    lvsa_sequence sequence;   /* likewise                                                         */
+    int cfg_parallel;         /* likewise; needs guidance                                         */
     lvsa_precision precision; /* as in lvsa_pipeline_options                                    */
 } lvsa_bench_options;
 
@@ -72,12 +72,12 @@ typedef struct lvsa_bench_info {
     const char *family;        /* static                                                 */
     int frames, height, width; /* of the video, in pixels                                */
     int latent_frames, patches_per_frame;
-    int sparse;          /* 0: every frame attended to every frame                 */
-    int passes;                /* a step's: 2 with guidance                              */
-    int ranks, groups;         /* 2 groups: one a pass of guidance                       */
-    lvsa_sequence sequence;    /* of groups of several ranks                             */
-    double load_seconds; /* weights, from the files to the device                  */
-    int64_t scratch;           /* bytes on the device besides the weights                */
+    int sparse;             /* 0: every frame attended to every frame                 */
+    int passes;             /* a step's: 2 with guidance                              */
+    int ranks, groups;      /* 2 groups: one a pass of guidance                       */
+    lvsa_sequence sequence; /* of groups of several ranks                             */
+    double load_seconds;    /* weights, from the files to the device                  */
+    int64_t scratch;        /* bytes on the device besides the weights                */
 } lvsa_bench_info;
 
 /* Denoising steps of the transformer, but for the schedule's own, for texts of random numbers:

@@ -79,7 +79,8 @@ lvsa_status lv_comm_exchange(lv_comm *c, const lv_message *send, int sends,
 /* The same in a device's memory and in the order of its work. What is sent is what is there when
  * all that the device has been asked so far is done. For what it is asked after lv_comm_wait(),
  * what was received is there, and what was sent may change. In between a GPU goes on with other
- * work; the CPU's messages are done when begin() returns. */
+ * work; the CPU's messages are done when begin() returns. begin() fails as lv_comm_exchange(), or
+ * with LVSA_ERR_UNSUPPORTED (the GPUs haven't met: no lv_comm_join()). */
 lvsa_status lv_comm_begin(lv_comm *c, lv_device *device, const lv_message *send, int sends,
                           const lv_message *receive, int receives);
 lvsa_status lv_comm_wait(lv_comm *c, lv_device *device);
