@@ -59,11 +59,6 @@ static const struct {
 
 static const char *dtype_name(int index) { return index < 3 ? dtypes[index].name : NULL; }
 
-static const char *backend_name(int index)
-{
-    return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
-}
-
 static const char *device_name(int index)
 {
     return index == LVSA_DEVICE_CPU ? "cpu" : index == LVSA_DEVICE_CUDA ? "cuda" : NULL;

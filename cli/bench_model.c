@@ -36,13 +36,6 @@ static const char *sparsity_name(int index)
     return index <= LVSA_SPARSITY_OFF ? names[index] : NULL;
 }
 
-static const char *backend_name(int index)
-{
-    return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
-}
-
-static const char *sequence_name(int index) { return lvsa_sequence_name((lvsa_sequence)index); }
-
 /* clang-format off */
 #define MODEL_OPTIONS                                                                              \
     {"model", 'm', OPTION_TEXT, offsetof(model_options, model), "DIR", .operand = 1,               \

@@ -23,11 +23,6 @@ static const char *phase_name(int index)
 
 static const char *when_name(int index) { return index == 0 ? "once" : index == 1 ? "step" : NULL; }
 
-static const char *backend_name(int index)
-{
-    return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
-}
-
 const char *precision_name(int index)
 {
     static const char *const precisions[] = {"auto", "fp8"};

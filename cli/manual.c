@@ -228,10 +228,13 @@ void manual_print_man_page(FILE *out, const option_group *program)
         ".SH ENVIRONMENT\nThe variables named above are read where no flag is given; an empty one\n"
         "counts as none. LVSA_CONFIG, a JSON object such as {\"window_size\": 24}, goes before\n"
         "them: its members are their names in small letters, without LVSA_.\n.PP\n"
-        "LVSA_MODULE_DIR is where modules are looked for, for CUDA, FFmpeg and MPI.\n"
+        "LVSA_MODULE_DIR is where modules are looked for: CUDA's, FFmpeg's, MPI's, and those of\n"
+        "the back ends sdpa and flashinfer.\n"
         "LVSA_CACHE_DIR, or lvsa in XDG_CACHE_HOME or ~/.cache, keeps how a GPU multiplies\n"
         "fastest, so that repeated runs give the same bits: a few kilobytes, which may be\n"
-        "removed.\n",
+        "removed. LVSA_CUDA_KERNELS=sm80 takes the attention kernels for every card on Hopper too.\n"
+        "LVSA_COMM_PORT is the port on which processes of torchrun or srun meet, in place of the\n"
+        "one above MASTER_PORT or of the job's own.\n",
         out);
     fprintf(out, ".SH EXIT STATUS\n%s.\n", exit_codes);
 }

@@ -103,3 +103,10 @@ const char *attention_dtype_name(int index)
 {
     return index == 0 ? "auto" : index == 1 ? "fp8" : NULL;
 }
+
+const char *backend_name(int index)
+{
+    return index <= LVSA_BACKEND_REF ? lvsa_backend_name((lvsa_backend)index) : NULL;
+}
+
+const char *sequence_name(int index) { return lvsa_sequence_name((lvsa_sequence)index); }

@@ -74,7 +74,10 @@ exit_code pattern_apply_pixels(lvsa_plan_options *o, const pixel_pattern_setting
  * of each pair of frames, in each head. */
 double pattern_flops(double frame_pairs, int patches, int heads, int head_dim);
 
-/* The choices of --attention-dtype: auto is 0, fp8 is 1. */
+/* The choices of --attention-dtype: auto is 0, fp8 is 1; of --backend and --sequence-parallel, as
+ * their enums have them. NULL past the last. */
 const char *attention_dtype_name(int index);
+const char *backend_name(int index);
+const char *sequence_name(int index);
 
 #endif

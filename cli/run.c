@@ -17,8 +17,6 @@
 
 /* ---- options that runs share ----------------------------------------------------------------- */
 
-static const char *sequence_name(int index) { return lvsa_sequence_name((lvsa_sequence)index); }
-
 /* clang-format off */
 const option machine_options[] = {
     {"device", 0, OPTION_TEXT, offsetof(machine_settings, device), "NAME", .fallback = "auto",

@@ -1,5 +1,6 @@
-/* together.h: processes that mpirun has started, and that make one video. The first has the files
- * and tells; the others are silent, and begin when it does: so what fails in all is said once. */
+/* together.h: processes that a launcher has started, and that make one video. The first has the
+ * files and tells; the others are silent, and begin when it does: so what fails in all is said
+ * once. */
 #ifndef CLI_TOGETHER_H
 #define CLI_TOGETHER_H
 
