@@ -83,7 +83,7 @@ static lvsa_status split_passes(lv_work *w)
     if (size % 2 != 0)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "CFG parallel with %d rank%s: two groups of as many are wanted, so an even "
-                       "number of ranks",
+                       "number of ranks, or no CFG parallel",
                        size, size == 1 ? "" : "s");
     w->first_text = ranks->rank / half, w->end_text = w->first_text + 1;
     return lv_comm_open_group(&w->group, ranks, w->first_text * half, half);

@@ -185,8 +185,8 @@ lvsa_status lv_attn_choose(const lv_attn_kernel **out, const lvsa_attention *cal
     const bool cpu = call->device == LVSA_DEVICE_CPU;
     if (call->fp8 && (cpu || backend != LVSA_BACKEND_NATIVE))
         return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "attention in fp8, back end %s on device %s: it is the native back end's on "
-                       "device cuda",
+                       "attention in fp8, back end %s on device %s: only native on device cuda has "
+                       "it; use those, or attention dtype auto",
                        lvsa_backend_name(backend), cpu ? "cpu" : "cuda");
     switch (backend) {
     case LVSA_BACKEND_REF:
