@@ -232,7 +232,8 @@ void manual_print_man_page(FILE *out, const option_group *program)
         "the back ends sdpa and flashinfer.\n"
         "LVSA_CACHE_DIR, or lvsa in XDG_CACHE_HOME or ~/.cache, keeps how a GPU multiplies\n"
         "fastest, so that repeated runs give the same bits: a few kilobytes, which may be\n"
-        "removed. LVSA_CUDA_KERNELS=sm80 takes the attention kernels for every card on Hopper too.\n"
+        "removed. LVSA_CUDA_KERNELS=sm80 takes the attention kernels for every card on Hopper\n"
+        "too.\n"
         "LVSA_COMM_PORT is the port on which processes of torchrun or srun meet, in place of the\n"
         "one above MASTER_PORT or of the job's own.\n",
         out);
