@@ -88,3 +88,13 @@ lvsa_status lv_module_load(void **out, const char *name, const char *symbol)
                    "one build",
                    path, symbol);
 }
+
+lvsa_status lv_module_check_build(const char *what, uint32_t abi, uint32_t bytes,
+                                  uint32_t wanted_abi, size_t wanted_bytes)
+{
+    if (abi == wanted_abi && bytes == wanted_bytes) return LVSA_OK;
+    return lv_fail(LVSA_ERR_UNSUPPORTED,
+                   "%s found is of another build (ABI %u, %u bytes; ABI %u, %zu bytes are wanted): "
+                   "install the library and the module of one build",
+                   what, abi, bytes, wanted_abi, wanted_bytes);
+}

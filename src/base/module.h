@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -14,5 +15,11 @@ bool lv_module_find(char *path, size_t size, const char *name);
 
 /* Loads it and gives one of its symbols. A module stays loaded. Fails with LVSA_ERR_UNSUPPORTED. */
 lvsa_status lv_module_load(void **out, const char *name, const char *symbol);
+
+/* Whether a module is of the library's build: its ABI's number and the size of a type that both
+ * know, as it was compiled. LVSA_ERR_UNSUPPORTED where not, in a sentence that begins with `what`
+ * ("the MPI module"). */
+lvsa_status lv_module_check_build(const char *what, uint32_t abi, uint32_t bytes,
+                                  uint32_t wanted_abi, size_t wanted_bytes);
 
 #endif

@@ -28,11 +28,7 @@ static lvsa_status load(const lv_mpi_table **out)
     const lv_mpi_table *(*get)(void);
     memcpy(&get, &symbol, sizeof get); /* ISO C has no cast from void * to a function */
     const lv_mpi_table *t = get();
-    if (t->abi != LV_MPI_ABI || t->size != sizeof *t)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "the MPI module found is of another build (ABI %u, %u bytes; ABI %d, %zu "
-                       "bytes are wanted): install the library and the module of one build",
-                       t->abi, t->size, LV_MPI_ABI, sizeof *t);
+    LV_TRY(lv_module_check_build("the MPI module", t->abi, t->size, LV_MPI_ABI, sizeof *t));
     *out = t;
     return LVSA_OK;
 }

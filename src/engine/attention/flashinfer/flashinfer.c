@@ -25,11 +25,8 @@ static lvsa_status load(void)
     const lv_flashinfer_table *(*get)(void);
     memcpy(&get, &symbol, sizeof get);
     const lv_flashinfer_table *t = get();
-    if (t->abi != LV_FLASHINFER_ABI || t->size != sizeof *t)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "back end flashinfer: the module found is of another build (ABI %u, %u "
-                       "bytes; ABI %d, %zu bytes are wanted)",
-                       t->abi, t->size, LV_FLASHINFER_ABI, sizeof *t);
+    LV_TRY(lv_module_check_build("back end flashinfer: the module", t->abi, t->size,
+                                 LV_FLASHINFER_ABI, sizeof *t));
     loaded = t;
     return LVSA_OK;
 }

@@ -26,11 +26,8 @@ static lvsa_status load(void)
     const lv_cudnn_table *(*get)(void);
     memcpy(&get, &symbol, sizeof get);
     const lv_cudnn_table *t = get();
-    if (t->abi != LV_CUDNN_ABI || t->size != sizeof *t)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "back end sdpa: the cuDNN module found is of another build (ABI %u, %u "
-                       "bytes; ABI %d, %zu bytes are wanted)",
-                       t->abi, t->size, LV_CUDNN_ABI, sizeof *t);
+    LV_TRY(lv_module_check_build("back end sdpa: the cuDNN module", t->abi, t->size, LV_CUDNN_ABI,
+                                 sizeof *t));
     const char *failure = t->load();
     if (failure)
         return lv_fail(LVSA_ERR_UNSUPPORTED,

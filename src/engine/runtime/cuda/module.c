@@ -12,12 +12,11 @@ static const lv_cuda_table *loaded; /* stays so until the process ends */
 
 static lvsa_status check_table(const lv_cuda_table *t)
 {
-    if (t->abi != LV_CUDA_ABI || t->size != sizeof *t ||
-        t->attention_size != sizeof(lvsa_attention) || t->ops_size != sizeof(lv_cuda_ops))
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "device cuda: the module found is of another build (ABI %u, %u bytes; ABI "
-                       "%d, %zu bytes are wanted): install the library and the module of one build",
-                       t->abi, t->size, LV_CUDA_ABI, sizeof *t);
+    const uint32_t bytes[] = {t->size, t->attention_size, t->ops_size};
+    const size_t wanted[] = {sizeof *t, sizeof(lvsa_attention), sizeof(lv_cuda_ops)};
+    for (int i = 0; i < 3; i++)
+        LV_TRY(lv_module_check_build("device cuda: the module", t->abi, bytes[i], LV_CUDA_ABI,
+                                     wanted[i]));
     lv_cuda_gpu gpu;
     const char *failure = t->get_gpu(&gpu, -1);
     if (failure) return lv_fail(LVSA_ERR_UNSUPPORTED, "device cuda: %s; use device cpu", failure);

@@ -21,11 +21,8 @@ static lvsa_status load(void)
     const lv_av_table *(*get)(void);
     memcpy(&get, &symbol, sizeof get); /* ISO C has no cast from void * to a function */
     const lv_av_table *table = get();
-    if (table->abi != LV_AV_ABI || table->size != sizeof *table)
-        return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "the libav module found is of another build (ABI %u, %u bytes; ABI %d, %zu "
-                       "bytes are wanted): install the library and the module of one build",
-                       table->abi, table->size, LV_AV_ABI, sizeof *table);
+    LV_TRY(lv_module_check_build("the libav module", table->abi, table->size, LV_AV_ABI,
+                                 sizeof *table));
     loaded = table;
     return LVSA_OK;
 }
