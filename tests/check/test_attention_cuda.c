@@ -1,6 +1,7 @@
 /* test_attention_cuda.c: the CUDA kernels against the reference. Exits with 77, skipped, where
  * device cuda can't be used. */
 #include "check/attn_check.h"
+#include "gpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -163,11 +164,8 @@ static void refusals(void **state)
 /* With an argument, the tests of that name (* and ? match). */
 int main(int argc, char **argv)
 {
-    lvsa_device_info info = {.size = sizeof info};
-    if (lvsa_device_get_info(&info, LVSA_DEVICE_CUDA) != LVSA_OK) {
-        print_message("skipped: %s\n", lvsa_last_error());
-        return 77;
-    }
+    lvsa_device_info info;
+    if (!find_gpu(&info)) return 77;
     print_message("%s\n", info.name);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     fake = strncmp(info.name, "Fake", 4) == 0;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check/attn_check.h"
+#include "gpu.h"
 #include "testing.h"
 
 /* The module is fake_cuda.c, which rounds nothing and is slow. */
@@ -137,11 +138,8 @@ static void refusals(void **state)
 /* With an argument, the tests of that name (* and ? match). */
 int main(int argc, char **argv)
 {
-    lvsa_device_info info = {.size = sizeof info};
-    if (lvsa_device_get_info(&info, LVSA_DEVICE_CUDA) != LVSA_OK) {
-        print_message("skipped: %s\n", lvsa_last_error());
-        return 77;
-    }
+    lvsa_device_info info;
+    if (!find_gpu(&info)) return 77;
     print_message("%s\n", info.name);
     if (!strstr(info.name, "sm_90")) {
         print_message("skipped: attention in fp8 wants an sm_90\n");

@@ -2,6 +2,7 @@
  * strides that the Hopper kernels don't take. Exits with 77, skipped, where device cuda can't be
  * used. */
 #include "check/attn_check.h"
+#include "gpu.h"
 
 #include "testing.h"
 
@@ -49,11 +50,8 @@ static void hostile_inputs(void **state)
 /* With an argument, the tests of that name (* and ? match). */
 int main(int argc, char **argv)
 {
-    lvsa_device_info info = {.size = sizeof info};
-    if (lvsa_device_get_info(&info, LVSA_DEVICE_CUDA) != LVSA_OK) {
-        print_message("skipped: %s\n", lvsa_last_error());
-        return 77;
-    }
+    lvsa_device_info info;
+    if (!find_gpu(&info)) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_sizes),

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "golden/wan/golden.h"
+#include "gpu.h"
 
 static json_t *cases;
 
@@ -425,13 +426,10 @@ static int close_cases(void **state)
 
 static int run_on_gpu(void)
 {
-    lvsa_device_info info = {.size = sizeof info};
+    lvsa_device_info info;
     device = LVSA_DEVICE_CUDA;
     latent_bound = 0.05, worst_bound = 64, mean_bound = 2.0;
-    if (lvsa_device_get_info(&info, device) != LVSA_OK) {
-        print_message("skipped: %s\n", lvsa_last_error());
-        return 77;
-    }
+    if (!find_gpu(&info)) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_equal_diffusers),
         cmocka_unit_test(nothing_is_allocated_in_the_loop),

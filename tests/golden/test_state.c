@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "engine/weights/safetensors.h"
+#include "gpu.h"
 #include "pipeline/work.h"
 #include "scratch.h"
 
@@ -530,48 +531,34 @@ static void too_much_guidance_is_blamed(void **state)
     lvsa_pipeline_close(&p);
 }
 
-static int run_on_gpu(void)
-{
-    lvsa_device_info info = {.size = sizeof info};
-    device = LVSA_DEVICE_CUDA;
-    if (lvsa_device_get_info(&info, device) != LVSA_OK) {
-        print_message("skipped: %s\n", lvsa_last_error());
-        return 77;
-    }
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sparse_and_rotating),
-        cmocka_unit_test(without_guidance),
-        cmocka_unit_test(dense),
-        cmocka_unit_test(late_and_stretched),
-        cmocka_unit_test(flow_euler),
-        cmocka_unit_test(again_and_again),
-        cmocka_unit_test(another_job_is_refused),
-        cmocka_unit_test(another_version_is_refused_another_machine_told),
-        cmocka_unit_test(latents_of_another_program_are_decoded),
-        cmocka_unit_test(a_bad_number_names_its_block),
-    };
-    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
-}
+static const struct CMUnitTest on_every_device[] = {
+    cmocka_unit_test(sparse_and_rotating),
+    cmocka_unit_test(without_guidance),
+    cmocka_unit_test(dense),
+    cmocka_unit_test(late_and_stretched),
+    cmocka_unit_test(flow_euler),
+    cmocka_unit_test(again_and_again),
+    cmocka_unit_test(another_job_is_refused),
+    cmocka_unit_test(another_version_is_refused_another_machine_told),
+    cmocka_unit_test(latents_of_another_program_are_decoded),
+    cmocka_unit_test(a_bad_number_names_its_block),
+};
+static const struct CMUnitTest on_the_cpu[] = {
+    cmocka_unit_test(other_weights_are_refused),
+    cmocka_unit_test(the_forecast_knows_its_size),
+    cmocka_unit_test(a_file_that_cant_be_written_stays),
+    cmocka_unit_test(no_memory),
+    cmocka_unit_test(too_much_guidance_is_blamed),
+};
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "cuda") == 0) return run_on_gpu();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sparse_and_rotating),
-        cmocka_unit_test(without_guidance),
-        cmocka_unit_test(dense),
-        cmocka_unit_test(late_and_stretched),
-        cmocka_unit_test(flow_euler),
-        cmocka_unit_test(again_and_again),
-        cmocka_unit_test(another_job_is_refused),
-        cmocka_unit_test(other_weights_are_refused),
-        cmocka_unit_test(another_version_is_refused_another_machine_told),
-        cmocka_unit_test(latents_of_another_program_are_decoded),
-        cmocka_unit_test(the_forecast_knows_its_size),
-        cmocka_unit_test(a_file_that_cant_be_written_stays),
-        cmocka_unit_test(no_memory),
-        cmocka_unit_test(a_bad_number_names_its_block),
-        cmocka_unit_test(too_much_guidance_is_blamed),
-    };
-    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+    if (argc > 1 && strcmp(argv[1], "cuda") == 0) {
+        lvsa_device_info info;
+        if (!find_gpu(&info)) return 77;
+        device = LVSA_DEVICE_CUDA;
+        return cmocka_run_group_tests(on_every_device, scratch_make, scratch_remove);
+    }
+    return cmocka_run_group_tests(on_every_device, scratch_make, scratch_remove) +
+           cmocka_run_group_tests(on_the_cpu, scratch_make, scratch_remove);
 }
