@@ -17,9 +17,11 @@ typedef struct lvsa_profile_row {
     const char *kind; /* "linear", "attention", "convolution", "norm", "other", or "exchange", which
                          is what it waited for other ranks; static                             */
     int64_t calls;
-    double seconds; /* on the device                                                     */
-    double flops;   /* of products; of attention those of the pairs that are attended to */
-    double bytes;   /* of the tensors, each read or written once                         */
+    double seconds;       /* on the device                                                     */
+    double flops;         /* of products; of attention those of the pairs that are attended to */
+    double bytes;         /* of the tensors, each read or written once                         */
+    double least_seconds; /* that its products would take at the peak of what they multiply, bf16 or
+                             fp8; 0: unknown */
 } lvsa_profile_row;
 
 typedef struct lvsa_profile {
@@ -27,8 +29,8 @@ typedef struct lvsa_profile {
     int rows;
     lvsa_profile_row row[LVSA_PROFILE_ROWS]; /* phase by phase; what was never called is left out */
     double seconds[LVSA_PROFILE_PHASES];     /* each phase took, on the wall's clock              */
-    double peak_flops, peak_bytes;           /* of the device, a second, as its maker states them;
-                                                0: unknown                                        */
+    double peak_flops, peak_bytes;           /* of the device, a second, as its maker states them,
+                                                FLOPs of bf16; 0: unknown                         */
 } lvsa_profile;
 
 /* From now on the pipeline times every operation. That makes it wait for a GPU now and then, and so

@@ -28,8 +28,9 @@ lvsa_status lvsa_pipeline_get_profile(lvsa_profile *out, const lvsa_pipeline *pi
         for (int kind = 0; kind < LV_KINDS; kind++) {
             const lv_profile_row *r = &p->row[phase][kind];
             if (r->calls > 0)
-                out->row[out->rows++] = (lvsa_profile_row){
-                    (lvsa_phase)phase, kinds[kind], r->calls, r->seconds, r->flops, r->bytes};
+                out->row[out->rows++] =
+                    (lvsa_profile_row){(lvsa_phase)phase, kinds[kind], r->calls,        r->seconds,
+                                       r->flops,          r->bytes,    r->least_seconds};
         }
     }
     return LVSA_OK;

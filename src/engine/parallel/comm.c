@@ -102,7 +102,7 @@ lvsa_status lv_comm_exchange(lv_comm *c, const lv_message *send, int sends,
 static lvsa_status end_waiting(lvsa_status s, const lv_device *device)
 {
     if (s != LVSA_OK || !device->profile) return s;
-    return lv_profile_end(device->profile, LV_KIND_EXCHANGE, 0.0, 0.0);
+    return lv_profile_end(device->profile, LV_KIND_EXCHANGE, device->dtype, 0.0, 0.0);
 }
 
 static lvsa_status begin_waiting(const lv_device *device)

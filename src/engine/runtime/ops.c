@@ -5,27 +5,26 @@
 #include "engine/runtime/device.h"
 #include "engine/runtime/profile.h"
 
-/* Calls the device; where somebody asked how long operations take (profile.h), with its FLOPs and
- * bytes, which aren't computed otherwise. */
-#define CALL(kind, flops, bytes, op, ...)                                                          \
+/* Calls the device; where somebody asked how long operations take (profile.h), with its FLOPs, of
+ * numbers of which type, and bytes, which aren't computed otherwise. */
+#define CALL_OF(factors, kind, flops, bytes, op, ...)                                              \
     do {                                                                                           \
         lv_profile *profile_ = e->arena.measuring ? NULL : e->device->profile;                     \
         if (!profile_) return e->ops->op(e, __VA_ARGS__);                                          \
         LV_TRY(lv_profile_begin(profile_));                                                        \
         LV_TRY(e->ops->op(e, __VA_ARGS__));                                                        \
-        return lv_profile_end(profile_, kind, flops, bytes);                                       \
+        return lv_profile_end(profile_, kind, factors, flops, bytes);                              \
     } while (0)
 
-/* Numbers are neither read nor written while memory is being measured. */
+#define CALL(kind, flops, bytes, op, ...) CALL_OF(e->dtype, kind, flops, bytes, op, __VA_ARGS__)
+
+/* Numbers are neither read nor written while memory is being measured. But products are called: the
+ * device chooses how it will multiply, so that the real pass finds everything made. */
 #define RUN(kind, flops, bytes, op, ...)                                                           \
     do {                                                                                           \
         if (e->arena.measuring) return LVSA_OK;                                                    \
         CALL(kind, flops, bytes, op, __VA_ARGS__);                                                 \
     } while (0)
-
-/* The same for operations that get ready while memory is being measured: the device chooses how it
- * will multiply, so that the real pass finds everything made. */
-#define RUN_OR_PREPARE CALL
 
 static double size_of(lv_tensor t)
 {
@@ -83,8 +82,8 @@ lvsa_status lv_op_linear(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor w, lv
     if (out.shape[0] != x.shape[0] || out.shape[1] != w.shape[0] || x.shape[1] != w.shape[1] ||
         !is_vector(b, w.shape[0]) || !is_of_one_kind(x, w) || (is_e4m3(out) && !is_e4m3(x)))
         return misfit("linear", out, x);
-    RUN_OR_PREPARE(LV_KIND_LINEAR, flops_of(x.shape[0], w), size_of(out) + size_of(x) + size_of(w),
-                   linear, out, x, w, b, f);
+    CALL_OF(w.dtype, LV_KIND_LINEAR, flops_of(x.shape[0], w),
+            size_of(out) + size_of(x) + size_of(w), linear, out, x, w, b, f);
 }
 
 lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, lv_tensor b,
@@ -94,8 +93,8 @@ lvsa_status lv_op_linear_add(lv_exec *e, lv_tensor x, lv_tensor y, lv_tensor w, 
         !is_vector(b, w.shape[0]) || !is_vector(gate, w.shape[0]) || !is_of_one_kind(y, w) ||
         is_e4m3(x))
         return misfit("linear_add", x, y);
-    RUN_OR_PREPARE(LV_KIND_LINEAR, flops_of(y.shape[0], w),
-                   2 * size_of(x) + size_of(y) + size_of(w), linear_add, x, y, w, b, gate);
+    CALL_OF(w.dtype, LV_KIND_LINEAR, flops_of(y.shape[0], w),
+            2 * size_of(x) + size_of(y) + size_of(w), linear_add, x, y, w, b, gate);
 }
 
 lvsa_status lv_op_layer_norm(lv_exec *e, lv_tensor out, lv_tensor x, const lv_layer_norm *norm)
@@ -157,7 +156,8 @@ static lvsa_status run_attention(lv_exec *e, lvsa_attention *call)
     if (!p) return lvsa_attention_run(call);
     LV_TRY(lv_profile_begin(p));
     LV_TRY(lvsa_attention_run(call));
-    return lv_profile_end(p, LV_KIND_ATTENTION, attention_flops(call), attention_bytes(call));
+    return lv_profile_end(p, LV_KIND_ATTENTION, call->fp8 ? LV_E4M3 : call->dtype,
+                          attention_flops(call), attention_bytes(call));
 }
 
 lvsa_status lv_op_attention(lv_exec *e, lvsa_attention *call)
@@ -284,9 +284,9 @@ lvsa_status lv_op_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor
     void *scratch;
     LV_TRY(lv_arena_take(&scratch, &e->arena, e->ops->conv_scratch(e, out, w)));
     lv_arena_release(&e->arena, mark); /* until the next take */
-    RUN_OR_PREPARE(LV_KIND_CONV, flops_of(out.shape[1] * out.shape[2], w),
-                   (add ? 2 : 1) * size_of(out) + (double)w.shape[1] * size_of(in[0]) + size_of(w),
-                   conv, out, in, w, b, add, scratch);
+    CALL(LV_KIND_CONV, flops_of(out.shape[1] * out.shape[2], w),
+         (add ? 2 : 1) * size_of(out) + (double)w.shape[1] * size_of(in[0]) + size_of(w), conv, out,
+         in, w, b, add, scratch);
 }
 
 lvsa_status lv_op_channel_norm(lv_exec *e, lv_tensor out, lv_tensor x, lv_tensor weight,

@@ -57,6 +57,7 @@ lvsa_status lv_profile_collect(lv_profile *p)
         r->seconds += p->device->stamp ? seconds[i] : p->clock[2 * i + 1] - p->clock[2 * i];
         r->flops += m->flops;
         r->bytes += m->bytes;
+        r->least_seconds += m->least_seconds;
     }
     p->pending = 0;
     end_stage(p);
@@ -77,10 +78,20 @@ lvsa_status lv_profile_begin(lv_profile *p)
     return stamp(p, 2 * p->pending);
 }
 
-lvsa_status lv_profile_end(lv_profile *p, lv_kind kind, double flops, double bytes)
+static double peak_of(const lv_device *d, lvsa_dtype factors)
 {
+    return factors == LVSA_F32 ? 0.0 : factors == LV_E4M3 ? d->peak_e4m3_flops : d->peak_flops;
+}
+
+lvsa_status lv_profile_end(lv_profile *p, lv_kind kind, lvsa_dtype factors, double flops,
+                           double bytes)
+{
+    const double peak = peak_of(p->device, factors);
     LV_TRY(stamp(p, 2 * p->pending + 1));
-    p->mark[p->pending++] =
-        (lv_profile_mark){.stage = p->stage, .kind = kind, .flops = flops, .bytes = bytes};
+    p->mark[p->pending++] = (lv_profile_mark){.stage = p->stage,
+                                              .kind = kind,
+                                              .flops = flops,
+                                              .bytes = bytes,
+                                              .least_seconds = peak > 0.0 ? flops / peak : 0.0};
     return LVSA_OK;
 }

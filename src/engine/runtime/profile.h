@@ -21,13 +21,14 @@ enum { LV_PROFILE_STAGES = 4, LV_PROFILE_PENDING = LV_DEVICE_STAMPS / 2 };
 typedef struct lv_profile_row {
     int64_t calls;
     double seconds, flops, bytes;
+    double least_seconds; /* that its products take at their types' peaks; 0: unknown */
 } lv_profile_row;
 
 /* An operation whose time isn't known yet. */
 typedef struct lv_profile_mark {
     int stage;
     lv_kind kind;
-    double flops, bytes;
+    double flops, bytes, least_seconds;
 } lv_profile_mark;
 
 struct lv_profile {
@@ -54,8 +55,9 @@ lvsa_status lv_profile_collect(lv_profile *p);
 /* All numbers back to 0. */
 lvsa_status lv_profile_reset(lv_profile *p);
 
-/* Round one operation. */
+/* Round one operation, which multiplies numbers of the type `factors`. */
 lvsa_status lv_profile_begin(lv_profile *p);
-lvsa_status lv_profile_end(lv_profile *p, lv_kind kind, double flops, double bytes);
+lvsa_status lv_profile_end(lv_profile *p, lv_kind kind, lvsa_dtype factors, double flops,
+                           double bytes);
 
 #endif

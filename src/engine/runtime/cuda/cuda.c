@@ -233,17 +233,20 @@ static void close_device(lv_device *device)
     lv_free(d);
 }
 
-/* Dense products of bf16, and memory, as NVIDIA's data sheets have them for the SXM cards. */
+/* Dense products of bf16 and e4m3, and memory, as NVIDIA's data sheets have them for the SXM cards.
+ */
 static void state_peaks(lv_device *d, const char *name)
 {
     static const struct {
         const char *name;
-        double flops, bytes;
-    } cards[] = {
-        {"H100 80GB HBM3", 989e12, 3.35e12}, {"H200", 989e12, 4.8e12}, {"A100", 312e12, 2.04e12}};
+        double flops, e4m3_flops, bytes;
+    } cards[] = {{"H100 80GB HBM3", 989e12, 1979e12, 3.35e12},
+                 {"H200", 989e12, 1979e12, 4.8e12},
+                 {"A100", 312e12, 0.0, 2.04e12}};
     for (size_t i = 0; i < sizeof cards / sizeof cards[0]; i++)
         if (strstr(name, cards[i].name))
-            d->peak_flops = cards[i].flops, d->peak_bytes = cards[i].bytes;
+            d->peak_flops = cards[i].flops, d->peak_e4m3_flops = cards[i].e4m3_flops,
+            d->peak_bytes = cards[i].bytes;
 }
 
 static lvsa_status open_gpu(lv_cuda_device *d, const lv_cuda_table *table, int index)
