@@ -14,19 +14,19 @@ struct lv_device {
     int index;        /* of the GPU */
     lvsa_dtype dtype; /* of activations and of weights that are matrices or kernels */
     const lv_ops *ops;
-    int threads;     /* CPU threads; 0: as many as OpenMP would take               */
-    int64_t rows;    /* tokens that a model's dense layers go over at a time       */
-    void *stream;    /* of a GPU, NULL on the CPU                                  */
-    size_t memory;   /* bytes of a GPU; 0: the machine's, see base/machine.h       */
-    size_t overhead; /* of them, those that are taken before anybody has asked     */
-    bool offload;    /* a model's blocks stay with the host and come in turns      */
-    bool takes_e4m3; /* its dense layers multiply e4m3 matrices                    */
-    bool fp8;        /* and those of a model's blocks are to be such               */
-    bool dry;        /* see lv_device_open_dry()                                   */
-    size_t counted;  /* bytes asked of a dry device                                */
-    double peak_flops,
-        peak_bytes;         /* a second, bf16, as the maker states them; 0: unknown         */
+    int threads;            /* CPU threads; 0: as many as OpenMP would take               */
+    int64_t rows;           /* tokens that a model's dense layers go over at a time       */
+    void *stream;           /* of a GPU, NULL on the CPU                                  */
+    size_t memory;          /* bytes of a GPU; 0: the machine's, see base/machine.h       */
+    size_t overhead;        /* of them, those that are taken before anybody has asked     */
+    bool offload;           /* a model's blocks stay with the host and come in turns      */
+    bool takes_e4m3;        /* its dense layers multiply e4m3 matrices                    */
+    bool fp8;               /* and those of a model's blocks are to be such               */
+    bool dry;               /* see lv_device_open_dry()                                   */
+    size_t counted;         /* bytes asked of a dry device                                */
+    double peak_flops;      /* of bf16, a second, as the maker states it; 0: unknown        */
     double peak_e4m3_flops; /* likewise                                                     */
+    double peak_bytes;      /* of its memory, likewise                                      */
     lv_profile *profile;    /* of its operations; NULL: nobody asked                     */
 
     lvsa_status (*allocate)(lv_device *, void **out, size_t bytes); /* 64-byte aligned; MEMORY */
