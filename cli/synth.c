@@ -12,7 +12,7 @@ typedef struct synth_options {
     int_setting name;
     text_setting directory, parts;
     whole_setting seed;
-    int_setting threads, force;
+    int_setting layers, threads, force;
 } synth_options;
 
 typedef struct synth_settings {
@@ -31,6 +31,9 @@ static const option synth_table[] = {
     {"parts", 0, OPTION_TEXT, offsetof(synth_options, parts), "LIST",
      .fallback = "transformer,text_encoder,vae",
      .help = "only the weights of these; all else is always written"},
+    {"layers", 0, OPTION_INT, offsetof(synth_options, layers), "N", .lo = 0, .hi = 1000,
+     .fallback = "0",
+     .help = "blocks of the transformer, 0 for all: a pass of few tells what one of all takes"},
     {"seed", 's', OPTION_WHOLE, offsetof(synth_options, seed), "N", .fallback = "0",
      .help = "of the weights"},
     {"threads", 't', OPTION_INT, offsetof(synth_options, threads), "N", .lo = 0, .hi = 4096,
@@ -92,6 +95,7 @@ static exit_code run_synth(const void *settings)
     o.name = lvsa_synth_name(s->name.value);
     o.directory = s->directory.value;
     o.seed = s->seed.value;
+    o.layers = s->layers.value;
     o.threads = s->threads.value;
     o.replace = s->force.value;
     o.on_progress = on_progress;

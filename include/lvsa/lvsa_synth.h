@@ -31,6 +31,7 @@ typedef struct lvsa_synth_options {
     uint64_t seed;         /* of all numbers: the same seed, the same files, whatever the threads */
     int threads;           /* 0: one a processor                                                  */
     int replace;           /* 1: an existing directory's files of the same names are replaced     */
+    int layers;            /* blocks of the transformer, which are alike; 0: all of them          */
 
     /* On the calling thread; may be NULL. Non-zero ends the work: LVSA_ERR_CANCELLED. */
     int (*on_progress)(void *user, int64_t done, int64_t total);
@@ -39,7 +40,7 @@ typedef struct lvsa_synth_options {
 
 #define LVSA_SYNTH_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(lvsa_synth_options), NULL, NULL, LVSA_SYNTH_ALL, 0, 0, 0, NULL, NULL                \
+        sizeof(lvsa_synth_options), NULL, NULL, LVSA_SYNTH_ALL, 0, 0, 0, 0, NULL, NULL             \
     }
 
 /* Writes the checkpoint; *bytes is what its files hold. Matrices are uniform numbers of variance 1

@@ -95,6 +95,34 @@ static void test_numbers(void **state)
     lv_weights_close(&w);
 }
 
+/* Fewer layers are the first ones. */
+static void test_layers(void **state)
+{
+    (void)state;
+    lvsa_synth_options o = tiny(NULL);
+    lvsa_geometry geometry = {.size = sizeof geometry};
+    lv_weights *all, *few;
+    char path[512];
+    snprintf(path, sizeof path, "%s/transformer", make("all", &o));
+    CHECK_OK(lv_weights_open(&all, path, NULL));
+    o.layers = 1;
+    const char *directory = make("few", &o);
+    CHECK_OK(lvsa_geometry_from_model(&geometry, directory));
+    assert_int_equal(geometry.layers, 1);
+    snprintf(path, sizeof path, "%s/transformer", directory);
+    CHECK_OK(lv_weights_open(&few, path, NULL));
+    assert_true(lv_weights_count(few) < lv_weights_count(all));
+    for (size_t i = 0; i < lv_weights_count(few); i++) {
+        const lv_tensor_entry *x = lv_weights_get_entry(few, i);
+        lv_weight y;
+        assert_null(strstr(x->name, "blocks.1."));
+        CHECK_OK(lv_weights_find(&y, all, x->name));
+        assert_memory_equal(x->data, y.data, x->bytes);
+    }
+    lv_weights_close(&few);
+    lv_weights_close(&all);
+}
+
 /* The ids are those of the tokenizers library and of SentencePiece: make_synth_golden.py --load. */
 static void test_tokenizers(void **state)
 {
@@ -201,8 +229,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_seed_decides), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_tokenizers),   cmocka_unit_test(test_generates),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_layers),       cmocka_unit_test(test_tokenizers),
+        cmocka_unit_test(test_generates),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -116,10 +116,10 @@ static lvsa_status write_files(lv_synth_job *job)
 
 static lvsa_status check_options(const lvsa_synth_options *o)
 {
-    if (o->size != sizeof *o || !o->name || !o->directory || o->threads < 0)
+    if (o->size != sizeof *o || !o->name || !o->directory || o->threads < 0 || o->layers < 0)
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "lvsa_synth_options: start with LVSA_SYNTH_OPTIONS_INIT, give a name, a "
-                       "directory and 0 or more threads");
+                       "directory, and 0 or more threads and layers");
     if (o->parts == 0 || o->parts & ~(unsigned)LVSA_SYNTH_ALL)
         return lv_fail(LVSA_ERR_ARGUMENT, "parts 0x%x: a sum of lvsa_synth_part is wanted",
                        o->parts);
@@ -134,8 +134,10 @@ lvsa_status lvsa_synth_write(int64_t *bytes, const lvsa_synth_options *o)
     *bytes = 0;
     LV_TRY(check_options(o));
     const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    lv_synth_sizes sizes = *lv_synth_find(o->name);
+    if (o->layers > 0) sizes.layers = o->layers;
     lv_synth_job job = {.directory = o->directory,
-                        .sizes = lv_synth_find(o->name),
+                        .sizes = &sizes,
                         .seed = o->seed,
                         .threads = o->threads       ? o->threads
                                    : processors > 0 ? (int)processors
