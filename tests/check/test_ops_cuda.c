@@ -282,9 +282,11 @@ static void patches(void **state)
     CHECK_OP("unpatchify", unpatchify, NULL, 0, OUT_F32(5, 2, 6, 4), BF16(2 * 3 * 2, 20));
 }
 
-int main(void)
+/* An argument: only tests of such names run. */
+int main(int argc, char **argv)
 {
     if (!op_check_open()) return 77;
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
         cmocka_unit_test(e4m3_products),
