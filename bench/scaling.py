@@ -1,16 +1,19 @@
 """A transformer's passes on 1 to N GPUs of one host: measured, beside what a model of bytes and balance predicts.
 
 usage: python bench/scaling.py LVSA MODEL... [--frames 321 961] [--ranks 1 2 4 8] [--repeat 2] [--gbps 300]
-                               [--device cuda] [--size 480x832] [--svg FILE] [--budget SECONDS]
-LVSA is the program, MODEL directories that `lvsa synth` has made (`--parts transformer` is enough). Starts ranks
-itself, as torchrun would, each way of sharing in turn; prints a table in Markdown and, with --svg, draws speed-ups.
+                               [--us 14] [--device cuda] [--size 480x832] [--svg FILE] [--budget SECONDS]
+LVSA is the program, MODEL directories that `lvsa synth` has made; `--parts transformer --layers 6` is enough,
+since layers are alike. Starts ranks itself, as torchrun would, each way of sharing in turn; prints a table in Markdown
+and, with --svg, draws speed-ups. What isn't done after --budget seconds is left out.
 
-The prediction, from what one GPU takes (T, of which A in attention), L layers, N ranks, with no message hidden behind
-other work (docs/SPEED.md has the model in which they are):
-    halo      T * (frames of the busiest / all) + L * bytes / rate
-    Ulysses   (T - A) * (frames of the busiest / all) + A / N + L * bytes / rate
-    CFG       of two passes: one pass; of N > 2 ranks: that of N / 2 ranks
-bytes: what the busiest rank receives in a layer (`lvsa plan --ranks N`); rate: --gbps, of one GPU in one direction.
+The prediction is that of docs/SPEED.md, from one GPU's pass of T seconds, of which A in self-attention and text's; L
+layers; rank r has f of F frames, and in a layer sends or gets B bytes in n messages at --gbps and --us each, hidden
+behind the making of its queries, of h seconds a frame:
+    halo      max over r of  T f / F + L max(0, n us + B / gbps - h f)
+    Ulysses   max over r of  (T - A) f / F + A / N + L B / gbps
+    CFG       of two passes: one pass; of N > 2 ranks: that of N / 2 ranks by halo
+f and B are `lvsa plan --ranks N`'s, and n is at most two, keys and values, for each frame that is sent or got. Waiting
+is the first rank's, for messages and for ranks that have more to do.
 """
 import argparse
 import json
@@ -32,6 +35,7 @@ def parse():
     p.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8])
     p.add_argument("--repeat", type=int, default=2)
     p.add_argument("--gbps", type=float, default=300.0)
+    p.add_argument("--us", type=float, default=14.0)
     p.add_argument("--device", default="cuda")
     p.add_argument("--size", default="480x832")
     p.add_argument("--svg")
@@ -47,6 +51,8 @@ class Bench:
 
     def run(self, model, frames, ranks, extra):
         """JSON of rank 0, or None where it failed or there was no time."""
+        if time.monotonic() > self.end:
+            return None
         height, width = self.o.size.split("x")
         command = [self.o.lvsa, "bench", "dit", model, "--device", self.o.device, "--json", "--num-frames", str(frames),
                    "--height", height, "--width", width, "--repeat", str(self.o.repeat), *extra]
@@ -73,18 +79,26 @@ class Bench:
                               "--width", width, "--ranks", str(ranks), "--json"], text=True, capture_output=True)
         return json.loads(out.stdout)
 
-    def predict(self, way, one, frames, ranks):
-        plan = self.plan(one["family"], frames, ranks)
-        of, rate = plan["ranks"], self.o.gbps * 1e9
-        layers = one["operations"]["attention"]["calls"] // 2  # to the video, and to the text
-        share = max(r["frames"] for r in of) / one["latent_frames"]
-        attention = one["operations"]["attention"]["ms"] / 1e3
-        if way == "halo":
-            return one["median_s"] * share + layers * max(r["halo_received"] for r in of) / rate
-        if of[0]["ulysses_received"] is None:
-            return None
-        return ((one["median_s"] - attention) * share + attention / ranks +
-                layers * max(max(r["ulysses_received"], r["ulysses_sent"]) for r in of) / rate)
+    def predict(self, way, model, one, frames, ranks):
+        """Seconds of a pass on so many ranks, or None where heads can't be dealt to them."""
+        with open(os.path.join(model, "transformer", "config.json")) as file:
+            config = json.load(file)
+        layers, width = config["num_layers"], config["num_attention_heads"] * config["attention_head_dim"]
+        of, rate, took = self.plan(one["family"], frames, ranks)["ranks"], self.o.gbps * 1e9, one["operations"]
+        share = lambda r: r["frames"] / one["latent_frames"]
+        if way == "Ulysses":
+            if config["num_attention_heads"] % ranks:
+                return None
+            attention = took["attention"]["ms"] / 1e3
+            return max((one["median_s"] - attention) * share(r) + attention / ranks +
+                       layers * max(r["ulysses_received"], r["ulysses_sent"]) / rate for r in of)
+        tensor = 2 * one["patches_per_frame"] * width  # bytes of a frame's queries in bf16
+        product, norm = took["linear"], took["norm"]  # a product with [E, E]; a norm reads and writes
+        query = tensor * width * product["ms"] / 1e3 / product["flops"] + 2 * tensor * norm["ms"] / 1e3 / norm["bytes"]
+        messages = lambda r: max(r["halo_received"], r["halo_sent"])
+        return max(one["median_s"] * share(r) +
+                   layers * max(0.0, messages(r) * (self.o.us * 1e-6 / tensor + 1 / rate) - query * r["frames"])
+                   for r in of)
 
 
 def draw(path, points):
@@ -128,7 +142,7 @@ def main():
             for way, extra in WAYS.items():
                 for n in [n for n in o.ranks if n > 1]:
                     half = max(n // 2, 1) if way == "CFG" else n
-                    guess = (bench.predict("halo" if way == "CFG" else way, one, frames, half) if half > 1
+                    guess = (bench.predict("halo" if way == "CFG" else way, model, one, frames, half) if half > 1
                              else one["median_s"])
                     if guess is None:
                         continue  # heads that can't be dealt
