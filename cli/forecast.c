@@ -110,10 +110,10 @@ exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline,
     else snprintf(way, sizeof way, "not one frame fits: make --height and --width smaller");
     return complain(
         CODE_MEMORY,
-        "%d frames of %dx%d need %s of memory (text %s, denoising %s, decoding %s), and "
+        "%d frame%s of %dx%d need%s %s of memory (text %s, denoising %s, decoding %s), and "
         "the %s has %s%s; %s",
-        f->frames, f->width, f->height, forecast_bytes(needed, f->needed),
-        forecast_bytes(text, f->text), forecast_bytes(denoise, f->denoise),
-        forecast_bytes(decode, f->decode), owner(device), forecast_bytes(left, f->available),
-        left_of(device), way);
+        f->frames, f->frames == 1 ? "" : "s", f->width, f->height, f->frames == 1 ? "s" : "",
+        forecast_bytes(needed, f->needed), forecast_bytes(text, f->text),
+        forecast_bytes(denoise, f->denoise), forecast_bytes(decode, f->decode), owner(device),
+        forecast_bytes(left, f->available), left_of(device), way);
 }

@@ -2,9 +2,9 @@
 #define _DEFAULT_SOURCE /* flock(), realpath() */
 #include "keep.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -86,15 +86,16 @@ static char *absolute(const char *path)
     return text_of("%s/%s", here, path);
 }
 
-/* As a shell takes it for one word. */
+/* As a shell takes it for one word, and lvsa for no option. */
 static char *quoted(const char *path)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "_-./,:=+@%";
-    if (*path && path[strspn(path, plain)] == '\0') return text_of("%s", path);
-    char *text = malloc(4 * strlen(path) + 3), *to = text;
+    const char *here = *path == '-' ? "./" : "";
+    if (*path && path[strspn(path, plain)] == '\0') return text_of("%s%s", here, path);
+    char *text = malloc(4 * strlen(path) + sizeof "''./"), *to = text;
     if (!text) return NULL;
-    *to++ = '\'';
+    to += sprintf(to, "'%s", here);
     for (; *path; path++) {
         if (*path != '\'') *to++ = *path;
         else to += sprintf(to, "'\\''");
@@ -146,6 +147,13 @@ static char *make_note(const keep_run *run)
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
+/* The reason is errno's. */
+static exit_code cant_make(const char *path)
+{
+    return complain(CODE_FAILED, "%s: %s%s", path, strerror(errno),
+                    errno == ENOENT ? "; make its folder first, or name another" : "");
+}
+
 /* A state that is there and isn't this run's. */
 static exit_code refuse_state(const char *path, const char *name)
 {
@@ -175,22 +183,24 @@ static exit_code refuse_state(const char *path, const char *name)
 }
 
 /* What a run that was killed while it wrote has left of its files. */
-static void remove_pieces(const char *folder)
+static void remove_pieces(const char *path)
 {
-    glob_t found;
-    char *pattern = text_of("%s/" STATE_FILE ".*.tmp", folder);
-    if (pattern && glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc; i++) unlink(found.gl_pathv[i]);
-        globfree(&found);
+    static const char begin[] = STATE_FILE ".", end[] = ".tmp";
+    DIR *folder = opendir(path);
+    for (const struct dirent *e; folder && (e = readdir(folder)) != NULL;) {
+        const size_t length = strlen(e->d_name);
+        if (length >= sizeof begin + sizeof end - 2 &&
+            strncmp(e->d_name, begin, sizeof begin - 1) == 0 &&
+            strcmp(e->d_name + length - (sizeof end - 1), end) == 0)
+            unlinkat(dirfd(folder), e->d_name, 0);
     }
-    free(pattern);
+    if (folder) closedir(folder);
 }
 
 static exit_code open_folder(keep *k)
 {
     k->made = mkdir(k->folder, 0777) == 0;
-    if (!k->made && errno != EEXIST)
-        return complain(CODE_FAILED, "%s: %s", k->folder, strerror(errno));
+    if (!k->made && errno != EEXIST) return cant_make(k->folder);
     k->lock = open(k->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (k->lock < 0) return complain(CODE_FAILED, "%s: %s", k->folder, strerror(errno));
     if (flock(k->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
@@ -235,7 +245,7 @@ static exit_code try_place(keep *k, const char *path, int64_t bytes)
                         "%s: %s: %.1f MB are wanted, so that no work is lost; make room, or name "
                         "a place elsewhere (--checkpoint, --output-latent)",
                         path, strerror(errno), 1e-6 * (double)bytes);
-    return complain(CODE_FAILED, "%s: %s", path, strerror(errno));
+    return cant_make(path);
 }
 
 /* With a folder, states are written again and again, and the room is for the last one. */
@@ -296,7 +306,8 @@ static exit_code check_video(const keep_run *run)
     const char *slash = strrchr(run->video, '/');
     char *folder =
         text_of("%.*s", slash ? (int)(slash - run->video) + 1 : 1, slash ? run->video : ".");
-    const bool plain = stat(run->video, &status) != 0 || S_ISREG(status.st_mode);
+    /* A link's target may lie on another disk. */
+    const bool plain = lstat(run->video, &status) != 0 || S_ISREG(status.st_mode);
     exit_code code = CODE_DONE;
     if (!folder) return no_memory();
     if (bytes && plain && statvfs(folder, &disk) == 0 &&

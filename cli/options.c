@@ -229,6 +229,15 @@ static bool read_flag(parser *p, match m, const char *shown, const char *text, o
     return true;
 }
 
+/* Words may be none; a name, a file or a folder may not. */
+static bool read_text(parser *p, match m, const char *shown, const char *text, origin from)
+{
+    if (*text == '\0' && !is_word("TEXT LIST", m.option->value))
+        return wrong(p, "%s: it is empty; %s is wanted", shown, m.option->value);
+    *(text_setting *)m.setting = (text_setting){from, text};
+    return true;
+}
+
 static bool read_value(parser *p, match m, const char *shown, const char *text, origin from)
 {
     switch (m.option->type) {
@@ -237,7 +246,7 @@ static bool read_value(parser *p, match m, const char *shown, const char *text, 
     case OPTION_WHOLE: return read_whole(p, m, shown, text, from);
     case OPTION_NUMBER: return read_number(p, m, shown, text, from);
     case OPTION_CHOICE: return read_choice(p, m, shown, text, from);
-    case OPTION_TEXT: *(text_setting *)m.setting = (text_setting){from, text}; return true;
+    case OPTION_TEXT: return read_text(p, m, shown, text, from);
     case OPTION_REFUSED:
     case OPTION_HELP: return true;
     }
@@ -331,10 +340,12 @@ static bool fill(parser *p, match m)
 static bool read_operand(parser *p, const char *word)
 {
     match m = find_operand(p);
+    if (!m.option && word[0] == '-' && word[1] != '\0')
+        return wrong(p, "\"%.*s\": after -- nothing is wanted here", SHOWN_MAX, word);
     if (!m.option) return wrong(p, "\"%.*s\" is no option: they begin with --", SHOWN_MAX, word);
     if (*(origin *)m.setting == FROM_FLAG)
         return wrong(p, "\"%.*s\": one %s is enough", SHOWN_MAX, word, m.option->value);
-    return read_value(p, m, word, word, FROM_FLAG);
+    return read_value(p, m, *word ? word : "\"\"", word, FROM_FLAG);
 }
 
 parse_result options_parse(void *settings, const option_group *groups, int argc, char *const *argv,
@@ -343,8 +354,11 @@ parse_result options_parse(void *settings, const option_group *groups, int argc,
     parser p = {settings, groups, sentence, size};
     words rest = {argc, argv};
     bool help = false, good = true;
+    bool operands = false; /* are all that comes: after "--" */
     for (const char *word; good && !help && (word = take_word(&rest)) != NULL;) {
-        if (word[0] != '-' || word[1] == '\0') good = read_operand(&p, word);
+        if (operands) good = read_operand(&p, word);
+        else if (strcmp(word, "--") == 0) operands = true;
+        else if (word[0] != '-' || word[1] == '\0') good = read_operand(&p, word);
         else if (word[1] == '-') good = read_long(&p, word, &rest, &help);
         else good = read_letters(&p, word, &rest, &help);
     }

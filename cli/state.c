@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "keep.h"
 #include "record.h"
@@ -14,6 +15,11 @@ exit_code state_open(state_file *f, const char *path)
     *f = (state_file){.info = {.size = sizeof f->info}};
     f->path = keep_find_state(path);
     if (!f->path) return CODE_MEMORY;
+    if (strcmp(f->path, path) != 0 && access(f->path, F_OK) != 0)
+        return complain(CODE_FAILED,
+                        "%s holds no run that was left: it has no %s; a folder of --checkpoint, or "
+                        "a .safetensors, is wanted",
+                        path, strrchr(f->path, '/') + 1);
     TRY(complain_status(lvsa_state_open(&f->state, f->path)));
     TRY(complain_status(lvsa_state_get_info(&f->info, f->state)));
     return f->info.note ? record_parse(&f->record, f->info.note, f->path) : CODE_DONE;
@@ -74,8 +80,8 @@ exit_code state_print(const state_file *f, int as_json)
     else if (f->info.steps > 0)
         printf("%-24s done but for decoding, after %d steps\n", "run", f->info.steps);
     else printf("%-24s another program's\n", "run");
-    printf("%-24s %lld channels of %lld frames of %lldx%lld\n", "latents", (long long)s[0],
-           (long long)s[1], (long long)s[3], (long long)s[2]);
+    printf("%-24s %lld channels of %lld frame%s of %lldx%lld\n", "latents", (long long)s[0],
+           (long long)s[1], s[1] == 1 ? "" : "s", (long long)s[3], (long long)s[2]);
     if (f->record) record_print(f->record);
     return CODE_DONE;
 }

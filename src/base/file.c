@@ -1,5 +1,5 @@
 /* file.c: joins paths; writes files under another name, then renames. */
-#define _GNU_SOURCE /* O_TMPFILE, realpath() */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "base/file.h"
 
 #include <errno.h>
@@ -82,18 +82,42 @@ static lvsa_status open_file(lv_file *f, bool beside)
     }
     f->fd = beside ? name_beside(f) : open(f->path, O_WRONLY | O_CLOEXEC);
     if (f->fd >= 0) return LVSA_OK;
-    return lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
+    return lv_fail(LVSA_ERR_IO, "%s: %s%s", f->path, strerror(errno),
+                   errno == ENOENT ? "; make its folder first, or name another" : "");
+}
+
+/* Where a file is, or will be, at the end of links. */
+static lvsa_status follow_links(char target[PATH_MAX], const char *path)
+{
+    enum { MOST_LINKS = 40 }; /* Linux's own limit */
+    char text[PATH_MAX];
+    size_t length = strlen(path);
+    if (length >= PATH_MAX)
+        return lv_fail(LVSA_ERR_IO, "%.60s...: %s", path, strerror(ENAMETOOLONG));
+    memcpy(target, path, length + 1);
+    for (int i = 0; i < MOST_LINKS; i++) {
+        const ssize_t bytes = readlink(target, text, sizeof text);
+        if (bytes < 0) return LVSA_OK; /* no link, or nothing at all */
+        const char *slash = text[0] == '/' ? NULL : strrchr(target, '/');
+        const size_t folder = slash ? (size_t)(slash - target) + 1 : 0;
+        length = folder + (size_t)bytes;
+        if (length >= PATH_MAX) return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(ENAMETOOLONG));
+        memcpy(target + folder, text, (size_t)bytes);
+        target[length] = '\0';
+    }
+    return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(ELOOP));
 }
 
 lvsa_status lv_file_create(lv_file **out, const char *path)
 {
     enum { ENDING = 32 /* bytes of ".PID-N.tmp" */ };
     char target[PATH_MAX];
-    struct stat status;
     const bool plain = is_plain(path);
     *out = NULL;
-    if (plain && lstat(path, &status) == 0 && S_ISLNK(status.st_mode) && realpath(path, target))
+    if (plain) {
+        LV_TRY(follow_links(target, path));
         path = target;
+    }
     const size_t length = strlen(path);
     lv_file *f = lv_zalloc(sizeof *f);
     if (f) {

@@ -95,6 +95,9 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
     config c = {.pipeline = "", .experts = 1};
 
     lvsa_status s = lv_json_load_in(&index, path, sizeof path, directory, "model_index.json");
+    if (s == LVSA_ERR_IO)
+        s = lv_fail_in(s, "the folder of a checkpoint in diffusers' layout, such as "
+                          "Wan2.1-T2V-1.3B-Diffusers, is wanted");
     if (s == LVSA_OK) s = lv_json_get_string(&c.pipeline, index, "_class_name", path);
     if (s == LVSA_OK) {
         const json_t *second =

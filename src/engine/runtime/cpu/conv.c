@@ -66,11 +66,17 @@ lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tenso
 
     for (int64_t first = 0; first < points; first += step) {
         const int64_t rows = points - first < step ? points - first : step;
-        float *to = e->arena.measuring ? NULL : (float *)out.data + first * outputs;
+        if (e->arena.measuring) {
+            /* Products get ready, each for its number of rows: once for all whole steps. */
+            if (first == 0 || rows < step)
+                LV_TRY(lv_cpu_matmul(e, NULL, scratch, w.data, rows, outputs, inner, &end));
+            continue;
+        }
+        float *to = (float *)out.data + first * outputs;
 #ifdef LVSA_HAVE_OPENMP
 #pragma omp parallel for schedule(static) num_threads(lv_cpu_threads(e, rows *inner))
 #endif
-        for (int64_t i = 0; i < (e->arena.measuring ? 0 : rows); i++)
+        for (int64_t i = 0; i < rows; i++)
             gather_point((float *)scratch + i * inner, in, w, first + i);
         LV_TRY(lv_cpu_matmul(e, to, scratch, w.data, rows, outputs, inner, &end));
     }
