@@ -103,7 +103,7 @@ static void attention_counts_pairs(void **state)
     lv_exec_end(&e);
 }
 
-/* Products of 16-bit numbers and of fp8 have peaks of their own, those of f32 none that is known. */
+/* Products of 16-bit numbers and of fp8 have peaks of their own, those of f32 none known. */
 static void peaks_are_of_types(void **state)
 {
     (void)state;
