@@ -1,8 +1,8 @@
 #!/bin/sh
-# The attention kernels under compute-sanitizer: a few problems of all head sizes and types with each
-# of its tools. Exits with 77, skipped, where the tool or a GPU is missing.
-#     cuda_tools.sh TEST_ATTENTION_CUDA [TESTS]
-test=$1 tests=${2:-shared*}
+# Kernels under compute-sanitizer: some tests of a program with each of its tools. Exits with 77,
+# skipped, where the tool or a GPU is missing.
+#     cuda_tools.sh PROGRAM TESTS         TESTS: a pattern of their names, such as 'shared*'
+test=$1 tests=$2
 command -v compute-sanitizer > /dev/null || { echo "skipped: no compute-sanitizer"; exit 77; }
 "$test" nothing > /dev/null 2>&1
 [ $? -ne 77 ] || { echo "skipped: device cuda can't be used"; exit 77; }
