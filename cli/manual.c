@@ -235,7 +235,8 @@ void manual_print_man_page(FILE *out, const option_group *program)
         "removed. LVSA_CUDA_KERNELS=sm80 takes the attention kernels for every card on Hopper\n"
         "too.\n"
         "LVSA_COMM_PORT is the port on which processes of torchrun or srun meet, in place of the\n"
-        "one above MASTER_PORT or of the job's own.\n",
+        "one above MASTER_PORT or of the job's own. LVSA_COMM_TIMEOUT is for how many seconds\n"
+        "they wait there for each other before they give up (120).\n",
         out);
     fprintf(out, ".SH EXIT STATUS\n%s.\n", exit_codes);
 }

@@ -34,3 +34,8 @@ PMI_SIZE=2 "$program" all > "$out" 2>&1 && fail "PMI_SIZE=2 alone: it ran"
 grep -q '2 processes (PMI_SIZE): the MPI that lvsa was built with sees 1' "$out" || fail "another MPI"
 PMI_SIZE=two "$program" all > "$out" 2>&1 && fail "PMI_SIZE=two: it ran"
 grep -q 'PMI_SIZE=two: a number of processes is wanted' "$out" || fail "no number"
+
+# srun without PMIx: Open MPI would end the process.
+export SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_STEP_NODELIST=localhost
+PMI_SIZE=2 "$program" all > "$out" 2>&1 && fail "srun --mpi=pmi2: it ran"
+grep -q 'not by MPI (.*): without MPI they need NCCL' "$out" || fail "srun --mpi=pmi2"

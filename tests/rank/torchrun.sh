@@ -3,42 +3,14 @@
 # stopped as torchrun stops one is saved by the first rank, ends the others, and three go on with it.
 # usage: torchrun.sh PROGRAM FAKES MODEL
 program=$1
-export LVSA_MODULE_DIR=$2 LD_LIBRARY_PATH=$2:$LD_LIBRARY_PATH FAKE_CUDA=device MASTER_ADDR=127.0.0.1
-unset CUDA_VISIBLE_DEVICES LVSA_COMM_PORT OMPI_COMM_WORLD_SIZE PMI_SIZE
+fakes=$2
 model=$3
-folder=$(mktemp -d)
-out=$folder/out
-trap 'rm -rf "$folder"' EXIT
-port=$(($$ % 20000 + 20000))
-
-fail() {
-    echo "$1"
-    cat "$out"*
-    exit 1
-}
-
-# start N ARGUMENT...: in the background; their numbers are in $pids, what rank R prints in $out.R
-start() {
-    n=$1
-    port=$((port + 3)) pids=
-    shift
-    for rank in $(seq 0 $((n - 1))); do
-        RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$n MASTER_PORT=$port "$program" "$@" > "$out.$rank" 2>&1 &
-        pids="$pids $!"
-    done
-}
-
-# ended: how many of them failed
-ended() {
-    failed=0
-    for pid in $pids; do wait "$pid" || failed=$((failed + 1)); done
-    return $failed
-}
+. tests/rank/fakes.sh
 
 set -- -p "a red fox" --num-frames 41 --height 32 --width 48 --seed 7 --reference-latent-frames 5 --steps 600
 "$program" generate -m "$model" "$@" --device cpu --threads 1 -o "$folder/one.y4m" > "$out" 2>&1 || fail "one process"
 
-start 2 generate -m "$model" "$@" --device cpu --threads 1 -o "$folder/two.y4m" --checkpoint "$folder/run"
+start torchrun 2 generate -m "$model" "$@" --device cpu --threads 1 -o "$folder/two.y4m" --checkpoint "$folder/run"
 tries=0
 until grep -q 'step 2/' "$out.0"; do
     tries=$((tries + 1))
@@ -53,7 +25,7 @@ ended
 grep -q 'interrupted after step .* of 600; lvsa resume' "$out.0" || fail "stopped: the first has to say so"
 grep -q '^lvsa: rank 1: rank 0 has ended' "$out.1" || fail "stopped: the other has to say why"
 
-start 3 resume "$folder/run" --device cpu --threads 1 -o "$folder/two.y4m"
+start torchrun 3 resume "$folder/run" --device cpu --threads 1 -o "$folder/two.y4m"
 ended || fail "3 ranks: $failed failed"
 [ "$(wc -c < "$folder/one.y4m")" = "$(wc -c < "$folder/two.y4m")" ] || fail "another video"
 cmp -l "$folder/one.y4m" "$folder/two.y4m" | awk '

@@ -9,6 +9,7 @@
 static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "OMPI_COMM_WORLD_LOCAL_RANK",
                                         "PMI_SIZE",
+                                        "PMIX_RANK",
                                         "MPI_LOCALRANKID",
                                         "RANK",
                                         "WORLD_SIZE",
@@ -16,6 +17,7 @@ static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "MASTER_ADDR",
                                         "MASTER_PORT",
                                         "LVSA_COMM_PORT",
+                                        "LVSA_COMM_TIMEOUT",
                                         "SLURM_STEP_NUM_TASKS",
                                         "SLURM_PROCID",
                                         "SLURM_LOCALID",
@@ -169,6 +171,42 @@ static void srun_lists_hosts(void **state)
     CHECK_FAILS(lv_launch_read(&l), LVSA_ERR_ARGUMENT, "SLURM_JOB_ID=x: a job's number");
 }
 
+/* Ready for MPI, processes can still meet without it; an mpirun's aren't srun's own. */
+static void srun_is_ready_for_mpi(void **state)
+{
+    (void)state;
+    static const char *const signs[][2] = {{"PMIX_RANK", "2"}, {"PMI_SIZE", "4"}};
+    lv_launch l;
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        say_nothing(NULL);
+        say_srun("node7");
+        say(signs[i][0], signs[i][1]);
+        CHECK_OK(lv_launch_read(&l));
+        assert_true(l.launcher == LV_LAUNCHER_MPI && l.size == 4 && l.rank == 2 && l.local == 0);
+        assert_string_equal(l.variable, "SLURM_STEP_NUM_TASKS");
+        assert_string_equal(l.place, "node7:16386");
+    }
+    say("PMI_SIZE", "8");
+    CHECK_OK(lv_launch_read(&l));
+    assert_true(l.launcher == LV_LAUNCHER_MPI && l.size == 8);
+    assert_string_equal(l.variable, "PMI_SIZE");
+    assert_string_equal(l.place, "");
+}
+
+static void patience_ends(void **state)
+{
+    (void)state;
+    lv_launch l;
+    say_torchrun("host", "29500");
+    CHECK_OK(lv_launch_read(&l));
+    assert_int_equal(l.seconds, 120);
+    say("LVSA_COMM_TIMEOUT", "3");
+    CHECK_OK(lv_launch_read(&l));
+    assert_int_equal(l.seconds, 3);
+    say("LVSA_COMM_TIMEOUT", "0");
+    CHECK_FAILS(lv_launch_read(&l), LVSA_ERR_ARGUMENT, "LVSA_COMM_TIMEOUT=0: a number of seconds");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +214,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(mpirun_goes_before, say_nothing, say_nothing),
         cmocka_unit_test_setup_teardown(torchrun_listens_itself, say_nothing, say_nothing),
         cmocka_unit_test_setup_teardown(srun_lists_hosts, say_nothing, say_nothing),
+        cmocka_unit_test_setup_teardown(srun_is_ready_for_mpi, say_nothing, say_nothing),
+        cmocka_unit_test_setup_teardown(patience_ends, say_nothing, say_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,28 @@
 /* comm.c: which transport, and collectives in messages. */
 #include "engine/parallel/comm.h"
 
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "engine/parallel/launcher.h"
 #include "engine/parallel/nccl.h"
 #include "engine/runtime/profile.h"
 
+/* srun's processes can meet without MPI where lvsa has none, or another than srun is ready for. */
+static lvsa_status open_mpi(lv_comm **out, const lv_launch *l)
+{
+    char why[512];
+    lvsa_status s = lv_comm_open_mpi(out, l->size);
+    if (s != LVSA_ERR_UNSUPPORTED || !l->place[0]) return s;
+    snprintf(why, sizeof why, "%s", lvsa_last_error());
+    s = lv_comm_open_nccl(out, l);
+    return s == LVSA_OK ? s : lv_fail_in(s, "not by MPI (%s)", why);
+}
+
 static lvsa_status open_transport(lv_comm **out, const lv_launch *l)
 {
     switch (l->launcher) {
-    case LV_LAUNCHER_MPI: return lv_comm_open_mpi(out, l->size);
+    case LV_LAUNCHER_MPI: return open_mpi(out, l);
     case LV_LAUNCHER_PLAIN: return lv_comm_open_nccl(out, l);
     case LV_LAUNCHER_NONE: break;
     }

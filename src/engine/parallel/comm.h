@@ -42,11 +42,11 @@ struct lvsa_ranks {
 };
 
 /* The ranks that a launcher has started, by the variables that it sets for them (launcher.h): those
- * of mpirun talk through the MPI module; those of torchrun and srun through NCCL, and need a GPU
- * each. Without a launcher, and with one process, a comm of this process alone. Fails with
- * LVSA_ERR_UNSUPPORTED (no module, or none of the launcher's MPI; no NCCL, or no GPU),
- * LVSA_ERR_ARGUMENT (a variable is no number), LVSA_ERR_DEVICE (MPI, NCCL) or LVSA_ERR_MEMORY; *out
- * is then NULL. */
+ * of mpirun talk through the MPI module, and so do srun's where it is ready for that MPI; those of
+ * torchrun and else srun's through NCCL, and need a GPU each. Without a launcher, and with one
+ * process, a comm of this process alone. Fails with LVSA_ERR_UNSUPPORTED (no module, or none of the
+ * launcher's MPI; no NCCL, or no GPU), LVSA_ERR_ARGUMENT (a variable is no number), LVSA_ERR_DEVICE
+ * (MPI, NCCL; others haven't come) or LVSA_ERR_MEMORY; *out is then NULL. */
 lvsa_status lv_comm_open(lv_comm **out);
 
 /* Which GPU is this rank's. */

@@ -2,17 +2,22 @@
  *
  * torchrun has a rank, a size, and the host and port where its own store listens; the port above it
  * is ours. srun has a list of hosts, of which the first has rank 0; the port comes from the job's
- * number, so that two jobs on one host don't meet. LVSA_COMM_PORT is another port for either. */
+ * number, so that two jobs on one host don't meet. LVSA_COMM_PORT is another port for either, and
+ * LVSA_COMM_TIMEOUT how long ranks wait there. */
 #include "engine/parallel/launcher.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Ports that srun's processes take: below those that a system gives away by itself. */
 enum { SLURM_PORT = 16384, SLURM_PORTS = 8192, MOST_PORT = 65535 };
+
+/* Seconds: ranks meet before they load anything. */
+enum { PATIENCE = 120, MOST_PATIENCE = 86400 };
 
 static const char *find(const char *variable)
 {
@@ -57,7 +62,10 @@ static lvsa_status read_rank(lv_launch *l, const char *variable)
 
 static lvsa_status set_place(lv_launch *l, const char *host, size_t length, int port)
 {
+    l->seconds = PATIENCE;
     LV_TRY(read_number(&port, "LVSA_COMM_PORT", 1, MOST_PORT, "a port, 1 to 65535,"));
+    LV_TRY(read_number(&l->seconds, "LVSA_COMM_TIMEOUT", 1, MOST_PATIENCE,
+                       "a number of seconds, 1 to 86400,"));
     const int is_v6 = memchr(host, ':', length) != NULL;
     const int written = snprintf(l->place, sizeof l->place, "%s%.*s%s:%d", is_v6 ? "[" : "",
                                  (int)length, host, is_v6 ? "]" : "", port);
@@ -108,7 +116,7 @@ static lvsa_status read_slurm(lv_launch *l)
     const char *hosts = find("SLURM_STEP_NODELIST");
     char host[256];
     int job = 0, step = 0;
-    l->launcher = LV_LAUNCHER_PLAIN;
+    l->launcher = find("PMIX_RANK") || find("PMI_SIZE") ? LV_LAUNCHER_MPI : LV_LAUNCHER_PLAIN;
     LV_TRY(read_size(l, "SLURM_STEP_NUM_TASKS"));
     LV_TRY(read_rank(l, "SLURM_PROCID"));
     LV_TRY(read_local(l, "SLURM_LOCALID"));
@@ -118,6 +126,14 @@ static lvsa_status read_slurm(lv_launch *l)
     return set_place(l, host, length, SLURM_PORT + (job + step) % SLURM_PORTS);
 }
 
+/* Set by srun alone: SLURM_NTASKS also stands where a batch script runs a program once. An mpirun
+ * that srun has helped to start its daemons has another size. */
+static bool is_srun(void)
+{
+    const char *size = find("SLURM_STEP_NUM_TASKS"), *mpi = find("PMI_SIZE");
+    return size && (!mpi || strcmp(mpi, size) == 0);
+}
+
 lvsa_status lv_launch_read(lv_launch *out)
 {
     lv_launch l = {.size = 1, .local = -1};
@@ -125,9 +141,8 @@ lvsa_status lv_launch_read(lv_launch *out)
     if (find("OMPI_COMM_WORLD_SIZE"))
         s = read_mpi(&l, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK");
     else if (find("WORLD_SIZE") && find("MASTER_ADDR")) s = read_torchrun(&l);
+    else if (is_srun()) s = read_slurm(&l);
     else if (find("PMI_SIZE")) s = read_mpi(&l, "PMI_SIZE", "MPI_LOCALRANKID");
-    /* Set by srun alone: SLURM_NTASKS also stands where a batch script runs a program once. */
-    else if (find("SLURM_STEP_NUM_TASKS")) s = read_slurm(&l);
     if (l.size == 1) l.launcher = LV_LAUNCHER_NONE;
     *out = l;
     return s;

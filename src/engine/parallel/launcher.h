@@ -6,7 +6,7 @@
 
 typedef enum lv_launcher {
     LV_LAUNCHER_NONE,  /* or only one process                                   */
-    LV_LAUNCHER_MPI,   /* mpirun: who a process is, and all else, is MPI's      */
+    LV_LAUNCHER_MPI,   /* mpirun, and srun for MPI: who a process is, is MPI's  */
     LV_LAUNCHER_PLAIN, /* torchrun and srun: numbers, and a place to meet        */
 } lv_launcher;
 
@@ -14,13 +14,16 @@ typedef struct lv_launch {
     lv_launcher launcher;
     int size;
     const char *variable; /* that says the size; static                          */
-    int rank;             /* of LV_LAUNCHER_PLAIN                                */
     int local;            /* among the processes of this host; -1: nobody says   */
-    char place[320];      /* of LV_LAUNCHER_PLAIN: "host:port", where rank 0 is  */
+
+    /* Of LV_LAUNCHER_PLAIN, and of srun's for MPI, which can also meet without it. */
+    int rank;
+    char place[320]; /* "host:port", where rank 0 is; "": there is none */
+    int seconds;     /* to wait there for the others                    */
 } lv_launch;
 
-/* In this order: Open MPI's mpirun; torchrun; the mpirun of MPICH and its kin, and Slurm where it
- * starts processes for MPI; srun. Fails with LVSA_ERR_ARGUMENT: a variable is no such number, or
+/* In this order: Open MPI's mpirun; torchrun; srun, for MPI where it has made that ready (--mpi=pmix
+ * or pmi2); the mpirun of MPICH and its kin. Fails with LVSA_ERR_ARGUMENT: a variable is no such number, or
  * one is missing. */
 lvsa_status lv_launch_read(lv_launch *out);
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <mpi.h>
 
@@ -25,6 +26,16 @@ static lvsa_status fail(lv_mpi_why *why, const char *call, int code)
         if (code_ != MPI_SUCCESS) return fail(why, name, code_);                                   \
     } while (0)
 
+/* False: Open MPI would end this process, which srun has started without PMIx. */
+static bool is_expected(void)
+{
+#ifdef OPEN_MPI
+    return !getenv("SLURM_STEP_NUM_TASKS") || getenv("PMIX_RANK") || getenv("OMPI_COMM_WORLD_SIZE");
+#else
+    return true;
+#endif
+}
+
 static lvsa_status start(lv_mpi_why *why)
 {
     int running = 0, ended = 0, threads;
@@ -36,6 +47,12 @@ static lvsa_status start(lv_mpi_why *why)
         return LVSA_ERR_UNSUPPORTED;
     }
     if (running) return LVSA_OK;
+    if (!is_expected()) {
+        snprintf(why->text, sizeof why->text,
+                 "Open MPI, with which lvsa was built, takes part in srun by PMIx alone: srun "
+                 "--mpi=pmix is wanted");
+        return LVSA_ERR_UNSUPPORTED;
+    }
     /* OpenMP's threads compute beside the one that calls here. */
     TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &threads), "MPI_Init_thread");
     started = true;

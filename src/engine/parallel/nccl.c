@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "engine/parallel/patience.h"
 #include "engine/parallel/process.h"
 #include "engine/runtime/device.h"
 
@@ -17,7 +18,8 @@ enum { LOOK_NS = 50000000, LOOKS = 20, ALIGNMENT = 256 };
 
 struct lv_nccl {
     const lv_nccl_library *library;
-    int rank, size;
+    lv_nccl_id id;
+    int rank, size, gpu;
     lv_device *device; /* the GPU once more: its stream is that of the messages */
     void *staging;     /* of the GPU, for messages of host memory               */
     size_t staging_bytes;
@@ -143,19 +145,33 @@ lvsa_status lv_nccl_find_id(lv_nccl_id *out, const char *place)
     return check(&n, result, "ncclGetUniqueId");
 }
 
-static lvsa_status fill(lv_nccl *n, const lv_nccl_options *o)
+static lvsa_status meet(void *nccl)
 {
-    LV_TRY(lv_device_open(&n->device, LVSA_DEVICE_CUDA, o->gpu));
-    set_environment(o->place);
-    const int result = n->library->init_rank(&n->comm, n->size, o->id, n->rank);
-    unset_environment(o->place);
+    lv_nccl *n = nccl;
+    LV_TRY(lv_device_open(&n->device, LVSA_DEVICE_CUDA, n->gpu));
+    const int result = n->library->init_rank(&n->comm, n->size, n->id, n->rank);
     if (result == LV_NCCL_INVALID_USAGE)
         return lv_fail(LVSA_ERR_DEVICE,
                        "ncclCommInitRank: %s: are there as many GPUs on each host as ranks? Each "
                        "wants one of its own",
                        n->library->get_error_string(result));
-    LV_TRY(check(n, result, "ncclCommInitRank"));
-    return start_watching(n);
+    return check(n, result, "ncclCommInitRank");
+}
+
+/* False: the others didn't come, and NCCL still waits for them. */
+static bool meet_in_time(lvsa_status *status, lv_nccl *n, const lv_nccl_options *o)
+{
+    bool in_time = true;
+    set_environment(o->place);
+    if (o->seconds == 0) *status = meet(n);
+    else in_time = lv_call_within(status, meet, n, o->seconds);
+    unset_environment(o->place);
+    if (in_time) return true;
+    *status = lv_fail(LVSA_ERR_DEVICE,
+                      "rank %d has waited %d s for the other %d to come to %s: have they failed, "
+                      "or not begun? LVSA_COMM_TIMEOUT, in seconds, lets it wait longer",
+                      o->rank, o->seconds, o->size - 1, o->place);
+    return false;
 }
 
 lvsa_status lv_nccl_open(lv_nccl **out, const lv_nccl_options *o)
@@ -166,9 +182,11 @@ lvsa_status lv_nccl_open(lv_nccl **out, const lv_nccl_options *o)
     lv_nccl *n = lv_zalloc(sizeof *n);
     if (!n) return lv_fail(LVSA_ERR_MEMORY, "NCCL: %zu bytes don't fit in memory", sizeof *n);
     n->library = library;
-    n->rank = o->rank, n->size = o->size;
+    n->id = o->id, n->rank = o->rank, n->size = o->size, n->gpu = o->gpu;
     pthread_mutex_init(&n->lock, NULL);
-    lvsa_status s = fill(n, o);
+    lvsa_status s;
+    if (!meet_in_time(&s, n, o)) return s; /* NCCL has it */
+    if (s == LVSA_OK) s = start_watching(n);
     if (s != LVSA_OK) {
         lv_nccl_give_up(n);
         lv_nccl_close(&n);

@@ -23,11 +23,12 @@ int lv_nccl_find_gpu(int local);
 lvsa_status lv_nccl_find_id(lv_nccl_id *out, const char *place);
 
 /* All ranks call it and wait for each other. Fails with LVSA_ERR_UNSUPPORTED (no NCCL, no GPU),
- * LVSA_ERR_DEVICE or LVSA_ERR_MEMORY; *out is then NULL. */
+ * LVSA_ERR_DEVICE (or not all have come in time) or LVSA_ERR_MEMORY; *out is then NULL. */
 typedef struct lv_nccl_options {
     lv_nccl_id id;
     const char *place; /* as it was for the number; NULL: none */
     int rank, size, gpu;
+    int seconds; /* to wait for the others; 0: for ever, where somebody else ends all of them */
 } lv_nccl_options;
 lvsa_status lv_nccl_open(lv_nccl **out, const lv_nccl_options *o);
 

@@ -53,13 +53,15 @@ lvsa_status lv_comm_open_nccl(lv_comm **out, const lv_launch *launch)
     lv_nccl_options o = {.place = launch->place,
                          .rank = c->rank,
                          .size = c->size,
-                         .gpu = lv_nccl_find_gpu(c->local)};
+                         .gpu = lv_nccl_find_gpu(c->local),
+                         .seconds = launch->seconds};
     lvsa_status s = lv_nccl_find_id(&o.id, o.place);
     if (s == LVSA_OK) s = lv_nccl_open(&c->nccl, &o);
     if (s == LVSA_OK) *out = c;
     else lv_free(c);
     if (s == LVSA_ERR_UNSUPPORTED)
         return lv_fail_in(
-            s, "without MPI they need NCCL and a GPU each; on CPUs start them with mpirun");
+            s, "without MPI they need NCCL and a GPU each; on CPUs start them with mpirun, or "
+               "with srun --mpi=pmix");
     return s;
 }
