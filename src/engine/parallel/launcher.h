@@ -22,9 +22,9 @@ typedef struct lv_launch {
     int seconds;     /* to wait there for the others                    */
 } lv_launch;
 
-/* In this order: Open MPI's mpirun; torchrun; srun, for MPI where it has made that ready (--mpi=pmix
- * or pmi2); the mpirun of MPICH and its kin. Fails with LVSA_ERR_ARGUMENT: a variable is no such number, or
- * one is missing. */
+/* In this order: Open MPI's mpirun; torchrun; srun, for MPI where it is ready for that (--mpi=pmix
+ * or pmi2); the mpirun of MPICH and its kin. Fails with LVSA_ERR_ARGUMENT: a variable is no such
+ * number, or one is missing. */
 lvsa_status lv_launch_read(lv_launch *out);
 
 #endif
