@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+enum { EACH_TEXT = 48 };
+
 const char *forecast_bytes(char text[FORECAST_BYTES_TEXT], int64_t bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -23,9 +25,17 @@ static const char *owner(lvsa_device device)
 /* A GPU's is all that it has, and what others hold of it is part of what is needed. */
 static const char *left_of(lvsa_device device) { return device == LVSA_DEVICE_CUDA ? "" : " left"; }
 
+/* Of several processes that share the memory. */
+static const char *in_each(char text[EACH_TEXT], const lvsa_forecast *f)
+{
+    *text = '\0';
+    if (f->ranks > 1) snprintf(text, EACH_TEXT, " in each of %d processes", f->ranks);
+    return text;
+}
+
 void forecast_print(const lvsa_forecast *f, lvsa_device device, int fps)
 {
-    char text[FORECAST_BYTES_TEXT];
+    char text[FORECAST_BYTES_TEXT], each[EACH_TEXT];
     printf("video        %d frame%s of %dx%d, %.2f s at %d a second\n", f->frames,
            f->frames == 1 ? "" : "s", f->width, f->height, (double)f->frames / fps, fps);
     printf("attention    %s over %d latent frame%s\n", f->sparse ? "sparse" : "dense",
@@ -35,7 +45,7 @@ void forecast_print(const lvsa_forecast *f, lvsa_device device, int fps)
         printf(", the %s has %s%s", owner(device), forecast_bytes(text, f->available),
                left_of(device));
     printf("\n  text       %s\n", forecast_bytes(text, f->text));
-    printf("  denoising  %s\n", forecast_bytes(text, f->denoise));
+    printf("  denoising  %s%s\n", forecast_bytes(text, f->denoise), in_each(each, f));
     printf("  decoding   %s\n", forecast_bytes(text, f->decode));
 }
 
@@ -90,7 +100,7 @@ exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline,
                          const lvsa_pipeline_options *options, const lvsa_job *job)
 {
     char needed[FORECAST_BYTES_TEXT], text[FORECAST_BYTES_TEXT], denoise[FORECAST_BYTES_TEXT],
-        decode[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT], way[128];
+        decode[FORECAST_BYTES_TEXT], left[FORECAST_BYTES_TEXT], each[EACH_TEXT], way[128];
     const lvsa_device device = lvsa_pipeline_get_device(pipeline);
     if (f->available == 0 || f->needed <= f->available) return CODE_DONE;
     if (job->state)
@@ -107,13 +117,16 @@ exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline,
     else if (offload) snprintf(way, sizeof way, "it would fit with --offload");
     else if (f->text > f->available)
         snprintf(way, sizeof way, "the text encoder alone is too large for it");
-    else snprintf(way, sizeof way, "not one frame fits: make --height and --width smaller");
+    else
+        snprintf(way, sizeof way, "not one frame fits: make --height and --width smaller%s",
+                 f->ranks > 1 ? ", or start fewer processes" : "");
     return complain(
         CODE_MEMORY,
-        "%d frame%s of %dx%d need%s %s of memory (text %s, denoising %s, decoding %s), and "
+        "%d frame%s of %dx%d need%s %s of memory (text %s, denoising %s%s, decoding %s), and "
         "the %s has %s%s; %s",
         f->frames, f->frames == 1 ? "" : "s", f->width, f->height, f->frames == 1 ? "s" : "",
         forecast_bytes(needed, f->needed), forecast_bytes(text, f->text),
-        forecast_bytes(denoise, f->denoise), forecast_bytes(decode, f->decode), owner(device),
+        forecast_bytes(denoise, f->denoise), in_each(each, f), forecast_bytes(decode, f->decode),
+        owner(device),
         forecast_bytes(left, f->available), left_of(device), way);
 }

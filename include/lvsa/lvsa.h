@@ -257,10 +257,11 @@ typedef struct lvsa_forecast {
     int frames, height, width; /* of the video that will be made                                  */
     int latent_frames;         /* T                                                               */
     int sparse;                /* 0: every frame attends to every frame                           */
-    int64_t text;              /* while the prompts are encoded                                   */
-    int64_t denoise;
-    int64_t decode;
-    int64_t needed;            /* the most of the three                                           */
+    int ranks;                 /* that share the memory: on the CPU all of this machine           */
+    int64_t text;              /* while the prompts are encoded, by one of them                   */
+    int64_t denoise;           /* of each                                                         */
+    int64_t decode;            /* of each that decodes                                            */
+    int64_t needed;            /* the most of the three, of all ranks                             */
     int64_t available;         /* what the machine can give to this process now; 0: unknown;
                                   of a GPU all that it has                                        */
     int64_t state;             /* of the largest state that on_state is given, in a file          */

@@ -20,6 +20,14 @@ static lvsa_status forecast_text(int64_t *bytes, lv_work *w)
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* The first rank encodes, and decodes alone or with all; a GPU is one rank's. */
+static void add_up(lvsa_forecast *out, const lvsa_pipeline *p)
+{
+    out->ranks = p->ranks && p->device->kind == LVSA_DEVICE_CPU ? p->ranks->local_size : 1;
+    out->needed = most(out->text, most(out->ranks * out->denoise,
+                                       (p->vae_parallel ? out->ranks : 1) * out->decode));
+}
+
 /* w->p is a pipeline whose device only counts. */
 static lvsa_status forecast_video(lvsa_forecast *out, lv_work *w)
 {
@@ -88,7 +96,7 @@ static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
     out->sparse = w->plan != NULL;
     out->latents = (int64_t)(w->count * sizeof(float));
     if (!done) out->state = lv_work_count_state(w);
-    out->needed = most(out->text, most(out->denoise, out->decode));
+    add_up(out, p);
     out->available =
         p->device->memory ? (int64_t)p->device->memory : (int64_t)lv_machine_available();
     return s;

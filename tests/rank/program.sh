@@ -62,8 +62,11 @@ ends 3 "$@" --cfg-parallel -o "$folder/short.y4m"
 once 'CFG parallel with 3 ranks: .* an even number'
 ends 2 "$@" --cfg-parallel --guidance 1 -o "$folder/short.y4m"
 once 'CFG parallel with guidance 1: there is one pass'
+# Processes of one machine share its memory, and it is said to have room for all.
 ranks 3 "$@" --dry-run || fail "--dry-run: exit code $?"
 once '^memory'
+awk '{ sub(",", "", $3) } $1 == "memory" { all = $2; unit = $3 } $1 == "denoising" { one = $2; same = $3 == unit && $5 == "each" && $7 == 3 }
+    END { exit !(same && all > 2.9 * one && all < 3.1 * one) }' "$out" || fail "--dry-run: memory of one process"
 
 # A run that two have left, three go on with. What they had saved early on is kept aside, because
 # nobody knows how soon mpirun passes a signal on.

@@ -8,12 +8,15 @@
 
 static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "OMPI_COMM_WORLD_LOCAL_SIZE",
                                         "PMI_SIZE",
                                         "PMIX_RANK",
                                         "MPI_LOCALRANKID",
+                                        "MPI_LOCALNRANKS",
                                         "RANK",
                                         "WORLD_SIZE",
                                         "LOCAL_RANK",
+                                        "LOCAL_WORLD_SIZE",
                                         "MASTER_ADDR",
                                         "MASTER_PORT",
                                         "LVSA_COMM_PORT",
@@ -24,6 +27,7 @@ static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "SLURM_JOB_ID",
                                         "SLURM_STEP_ID",
                                         "SLURM_STEP_NODELIST",
+                                        "SLURM_STEP_TASKS_PER_NODE",
                                         "SLURM_NTASKS"};
 
 /* NULL takes it away. */
@@ -193,6 +197,41 @@ static void srun_is_ready_for_mpi(void **state)
     assert_string_equal(l.place, "");
 }
 
+/* Of this host, or of the first one. */
+static void hosts_are_shared(void **state)
+{
+    (void)state;
+    lv_launch l;
+    say_torchrun("host", "29500");
+    CHECK_OK(lv_launch_read(&l));
+    assert_int_equal(l.local_size, 1);
+    say("LOCAL_WORLD_SIZE", "2");
+    CHECK_OK(lv_launch_read(&l));
+    assert_int_equal(l.local_size, 2);
+    say("LOCAL_WORLD_SIZE", "5");
+    CHECK_FAILS(lv_launch_read(&l), LVSA_ERR_ARGUMENT, "LOCAL_WORLD_SIZE=5: a number of processes");
+    say("OMPI_COMM_WORLD_SIZE", "6");
+    say("OMPI_COMM_WORLD_LOCAL_SIZE", "3");
+    CHECK_OK(lv_launch_read(&l));
+    assert_int_equal(l.local_size, 3);
+    say_nothing(NULL);
+    static const struct {
+        const char *list;
+        int first;
+    } lists[] = {{NULL, 1}, {"2(x2)", 2}, {"3,1", 3}, {"4", 4}, {"x", 1}};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        say_srun("node[1-2]");
+        say("SLURM_STEP_TASKS_PER_NODE", lists[i].list);
+        CHECK_OK(lv_launch_read(&l));
+        assert_int_equal(l.local_size, lists[i].first);
+    }
+    say("SLURM_STEP_NUM_TASKS", NULL);
+    say("PMI_SIZE", "2");
+    say("MPI_LOCALNRANKS", "2");
+    CHECK_OK(lv_launch_read(&l));
+    assert_int_equal(l.local_size, 2);
+}
+
 static void patience_ends(void **state)
 {
     (void)state;
@@ -215,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(torchrun_listens_itself, say_nothing, say_nothing),
         cmocka_unit_test_setup_teardown(srun_lists_hosts, say_nothing, say_nothing),
         cmocka_unit_test_setup_teardown(srun_is_ready_for_mpi, say_nothing, say_nothing),
+        cmocka_unit_test_setup_teardown(hosts_are_shared, say_nothing, say_nothing),
         cmocka_unit_test_setup_teardown(patience_ends, say_nothing, say_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@ lvsa_status lv_comm_open(lv_comm **out)
     lv_comm *c = *out;
     c->send = lists;
     c->receive = lists + launch.size;
+    c->local_size = launch.local_size;
     if (launch.launcher == LV_LAUNCHER_MPI) c->local = launch.local >= 0 ? launch.local : c->rank;
     return LVSA_OK;
 }

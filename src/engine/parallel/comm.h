@@ -27,6 +27,7 @@ typedef struct lvsa_ranks lv_comm; /* include/lvsa/lvsa.h */
 struct lvsa_ranks {
     int rank, size;
     int local;                  /* rank among those of this host: the number of its GPU */
+    int local_size;             /* how many those are; 1 where nobody has said          */
     lv_message *send, *receive; /* [size] each, of the collectives; one piece of memory */
     lv_nccl *nccl;              /* the ranks' GPUs; NULL: they haven't met              */
 

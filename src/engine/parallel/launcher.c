@@ -50,6 +50,12 @@ static lvsa_status read_local(lv_launch *l, const char *variable)
     return read_number(&l->local, variable, 0, INT_MAX, "a number from 0 on");
 }
 
+static lvsa_status read_local_size(lv_launch *l, const char *variable)
+{
+    return read_number(&l->local_size, variable, 1, l->size,
+                       "a number of processes, no more than there are,");
+}
+
 static lvsa_status read_rank(lv_launch *l, const char *variable)
 {
     l->rank = -1;
@@ -76,12 +82,14 @@ static lvsa_status set_place(lv_launch *l, const char *host, size_t length, int 
 
 /* ---- launchers ------------------------------------------------------------------------------- */
 
-static lvsa_status read_mpi(lv_launch *l, const char *size, const char *local)
+static lvsa_status read_mpi(lv_launch *l, const char *size, const char *local,
+                            const char *local_size)
 {
     l->launcher = LV_LAUNCHER_MPI;
     LV_TRY(read_size(l, size));
     LV_TRY(read_local(l, "SLURM_LOCALID"));
-    return read_local(l, local);
+    LV_TRY(read_local(l, local));
+    return read_local_size(l, local_size);
 }
 
 static lvsa_status read_torchrun(lv_launch *l)
@@ -92,6 +100,7 @@ static lvsa_status read_torchrun(lv_launch *l)
     LV_TRY(read_size(l, "WORLD_SIZE"));
     LV_TRY(read_rank(l, "RANK"));
     LV_TRY(read_local(l, "LOCAL_RANK"));
+    LV_TRY(read_local_size(l, "LOCAL_WORLD_SIZE"));
     LV_TRY(read_number(&port, "MASTER_PORT", 1, MOST_PORT - 1, "a port, 1 to 65534,"));
     return set_place(l, host, strlen(host), port + 1);
 }
@@ -111,6 +120,14 @@ static size_t first_host(char *host, size_t size, const char *list)
     return length;
 }
 
+/* "4(x2),3": four on each of the first two hosts. What is asked is rank 0's, which is on the first;
+ * the others don't forecast. */
+static int count_on_first_host(const char *list)
+{
+    const long count = list ? strtol(list, NULL, 10) : 1;
+    return count >= 1 && count <= INT_MAX ? (int)count : 1;
+}
+
 static lvsa_status read_slurm(lv_launch *l)
 {
     const char *hosts = find("SLURM_STEP_NODELIST");
@@ -120,6 +137,7 @@ static lvsa_status read_slurm(lv_launch *l)
     LV_TRY(read_size(l, "SLURM_STEP_NUM_TASKS"));
     LV_TRY(read_rank(l, "SLURM_PROCID"));
     LV_TRY(read_local(l, "SLURM_LOCALID"));
+    l->local_size = count_on_first_host(find("SLURM_STEP_TASKS_PER_NODE"));
     LV_TRY(read_number(&job, "SLURM_JOB_ID", 0, INT_MAX / 2, "a job's number"));
     LV_TRY(read_number(&step, "SLURM_STEP_ID", 0, INT_MAX / 2, "a step's number"));
     const size_t length = first_host(host, sizeof host, hosts ? hosts : "");
@@ -136,13 +154,14 @@ static bool is_srun(void)
 
 lvsa_status lv_launch_read(lv_launch *out)
 {
-    lv_launch l = {.size = 1, .local = -1};
+    lv_launch l = {.size = 1, .local = -1, .local_size = 1};
     lvsa_status s = LVSA_OK;
     if (find("OMPI_COMM_WORLD_SIZE"))
-        s = read_mpi(&l, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK");
+        s = read_mpi(&l, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+                     "OMPI_COMM_WORLD_LOCAL_SIZE");
     else if (find("WORLD_SIZE") && find("MASTER_ADDR")) s = read_torchrun(&l);
     else if (is_srun()) s = read_slurm(&l);
-    else if (find("PMI_SIZE")) s = read_mpi(&l, "PMI_SIZE", "MPI_LOCALRANKID");
+    else if (find("PMI_SIZE")) s = read_mpi(&l, "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS");
     if (l.size == 1) l.launcher = LV_LAUNCHER_NONE;
     *out = l;
     return s;

@@ -15,6 +15,7 @@ typedef struct lv_launch {
     int size;
     const char *variable; /* that says the size; static                          */
     int local;            /* among the processes of this host; -1: nobody says   */
+    int local_size;       /* how many those are; 1 where nobody says             */
 
     /* Of LV_LAUNCHER_PLAIN, and of srun's for MPI, which can also meet without it. */
     int rank;
