@@ -74,6 +74,33 @@ static lvsa_run place(const layout *l, const lvsa_source *s, int source, lvsa_ru
     return (lvsa_run){(int32_t)(l->first[source] + run.start), (int32_t)(run.count + more)};
 }
 
+/* One frame's runs, of all sources in turn, as places in the one row of keys. */
+typedef struct walk {
+    const layout *l;
+    const lvsa_attention *c;
+    int64_t frame;
+    int source; /* -1 to begin with */
+    int at, runs;
+    const lvsa_run *run;
+    lvsa_run all; /* of a source without a list */
+} walk;
+
+static walk walk_frame(const layout *l, const lvsa_attention *c, int64_t frame)
+{
+    return (walk){.l = l, .c = c, .frame = frame, .source = -1};
+}
+
+static bool next_run(lvsa_run *out, walk *w)
+{
+    while (w->at == w->runs) {
+        if (++w->source == w->c->sources) return false;
+        w->runs = lv_attn_get_runs(&w->run, &w->all, &w->c->source[w->source], w->frame);
+        w->at = 0;
+    }
+    *out = place(w->l, &w->c->source[w->source], w->source, w->run[w->at++]);
+    return true;
+}
+
 /* Where one source can be read as it lies: the kernel of every card has one set of strides. */
 static bool lies_well(const lvsa_attention *c)
 {
@@ -101,15 +128,10 @@ static lvsa_status plan_pages(layout *l, const lvsa_attention *c)
     int64_t keys = 0;
     for (int64_t f = 0; f < l->frames; f++) {
         const int64_t before = keys;
-        for (int i = 0; i < c->sources; i++) {
-            lvsa_run all;
-            const lvsa_run *run;
-            const int runs = lv_attn_get_runs(&run, &all, &c->source[i], f);
-            for (int r = 0; r < runs; r++) {
-                const lvsa_run p = place(l, &c->source[i], i, run[r]);
-                l->page = divisor(divisor(l->page, p.start), p.count);
-                keys += p.count;
-            }
+        lvsa_run run;
+        for (walk w = walk_frame(l, c, f); next_run(&run, &w);) {
+            l->page = divisor(divisor(l->page, run.start), run.count);
+            keys += run.count;
         }
         if (keys == before)
             return lv_fail(
@@ -130,17 +152,12 @@ static void list_pages(int32_t *indptr, int32_t *indices, const layout *l, const
 {
     int32_t at = 0;
     for (int64_t f = 0; f < l->frames; f++) {
+        lvsa_run run;
         indptr[f] = at;
-        for (int i = 0; i < c->sources; i++) {
-            lvsa_run all;
-            const lvsa_run *run;
-            const int runs = lv_attn_get_runs(&run, &all, &c->source[i], f);
-            for (int r = 0; r < runs; r++) {
-                const lvsa_run p = place(l, &c->source[i], i, run[r]);
-                const int32_t first = (int32_t)(p.start / l->page),
-                              count = (int32_t)(p.count / l->page);
-                for (int32_t k = 0; k < count; k++) indices[at++] = first + k;
-            }
+        for (walk w = walk_frame(l, c, f); next_run(&run, &w);) {
+            const int32_t first = (int32_t)(run.start / l->page),
+                          count = (int32_t)(run.count / l->page);
+            for (int32_t k = 0; k < count; k++) indices[at++] = first + k;
         }
     }
     indptr[l->frames] = at;

@@ -37,25 +37,20 @@ cudaError_t lv_flashinfer_sm80(const lv_flashinfer_job &j)
         2, -1, -1, true, 0, 0, stream);
     if (e != cudaSuccess) return e;
     if (at.cta_tile_q != 128) return cudaErrorNotSupported;
+    const auto tensor = lv_flashinfer_tensor<Number>;
     const int64_t strides[3] = {j.page * j.k_strides.token, j.k_strides.token, j.k_strides.head};
-    const auto number = [](const void *x) {
-        return static_cast<Number *>(const_cast<void *>(x));
-    };
-    const auto table = [&](int64_t offset) {
-        return reinterpret_cast<int32_t *>(ints.rest() + offset);
-    };
     const paged_kv_t<Number, int32_t> keys(uint32_t(j.kv_heads), uint32_t(j.page),
                                            uint32_t(j.head_dim), uint32_t(j.frames),
-                                           QKVLayout::kNHD, number(j.k), number(j.v), strides,
+                                           QKVLayout::kNHD, tensor(j.k), tensor(j.v), strides,
                                            indices, indptr, last_page);
-    Params p(number(j.q), keys, nullptr, rows, nullptr, nullptr, number(j.out), j.lse, nullptr,
+    Params p(tensor(j.q), keys, nullptr, rows, nullptr, nullptr, tensor(j.out), j.lse, nullptr,
              uint32_t(j.heads), int32_t(j.q_strides.token), int32_t(j.q_strides.head), -1, 0.f,
              j.scale, 1.f, 1e4f);
-    p.request_indices = table(at.request_indices_offset);
-    p.qo_tile_indices = table(at.qo_tile_indices_offset);
-    p.kv_tile_indices = table(at.kv_tile_indices_offset);
-    p.o_indptr = table(at.o_indptr_offset);
-    p.kv_chunk_size_ptr = table(at.kv_chunk_size_ptr_offset);
+    p.request_indices = ints.table(at.request_indices_offset);
+    p.qo_tile_indices = ints.table(at.qo_tile_indices_offset);
+    p.kv_tile_indices = ints.table(at.kv_tile_indices_offset);
+    p.o_indptr = ints.table(at.o_indptr_offset);
+    p.kv_chunk_size_ptr = ints.table(at.kv_chunk_size_ptr_offset);
     p.padded_batch_size = uint32_t(at.padded_batch_size);
     p.max_total_num_rows = uint32_t(at.total_num_rows);
     return j.head_dim == 128 ? launch<128>(p, stream) : launch<64>(p, stream);

@@ -19,11 +19,9 @@ template <int D, bool kSame> static cudaError_t launch(Params &p, cudaStream_t s
 
 static void set_tensors(Params *p, const lv_flashinfer_job &j)
 {
-    const auto number = [](const void *x) {
-        return static_cast<Number *>(const_cast<void *>(x));
-    };
-    p->q_ptr = number(j.q), p->k_ptr = number(j.k), p->v_ptr = number(j.v);
-    p->o_ptr = number(j.out), p->lse_ptr = j.lse;
+    const auto tensor = lv_flashinfer_tensor<Number>;
+    p->q_ptr = tensor(j.q), p->k_ptr = tensor(j.k), p->v_ptr = tensor(j.v);
+    p->o_ptr = tensor(j.out), p->lse_ptr = j.lse;
     p->q_stride_n = j.q_strides.token, p->q_stride_h = j.q_strides.head;
     p->k_stride_n = j.k_strides.token, p->k_stride_h = j.k_strides.head;
     p->v_stride_n = j.v_strides.token, p->v_stride_h = j.v_strides.head;
@@ -51,17 +49,14 @@ cudaError_t lv_flashinfer_sm90(const lv_flashinfer_job &j)
         uint32_t(j.heads), uint32_t(j.kv_heads), uint32_t(j.head_dim), uint32_t(j.head_dim),
         uint32_t(j.page), false, false, 2, stream);
     if (e != cudaSuccess) return e;
-    const auto table = [&](int64_t offset) {
-        return reinterpret_cast<int32_t *>(ints.rest() + offset);
-    };
-    p.qo_tile_indices = table(at.qo_tile_indices_offset);
-    p.qo_indptr = table(at.qo_indptr_offset);
-    p.kv_indptr = table(at.kv_indptr_offset);
-    p.qo_lens = table(at.qo_len_offset);
-    p.kv_lens = table(at.kv_len_offset);
-    p.head_indices = table(at.head_indices_offset);
-    p.work_indptr = table(at.work_indptr_offset);
-    p.batch_indices = table(at.batch_indices_offset);
+    p.qo_tile_indices = ints.table(at.qo_tile_indices_offset);
+    p.qo_indptr = ints.table(at.qo_indptr_offset);
+    p.kv_indptr = ints.table(at.kv_indptr_offset);
+    p.qo_lens = ints.table(at.qo_len_offset);
+    p.kv_lens = ints.table(at.kv_len_offset);
+    p.head_indices = ints.table(at.head_indices_offset);
+    p.work_indptr = ints.table(at.work_indptr_offset);
+    p.batch_indices = ints.table(at.batch_indices_offset);
     const bool same = at.same_schedule_for_all_heads;
     if (j.head_dim == 128)
         return same ? launch<128, true>(p, stream) : launch<128, false>(p, stream);

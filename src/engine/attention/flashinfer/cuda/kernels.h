@@ -11,6 +11,12 @@
 cudaError_t lv_flashinfer_sm80(const lv_flashinfer_job &job);
 cudaError_t lv_flashinfer_sm90(const lv_flashinfer_job &job);
 
+/* A job's tensor as FlashInfer takes it. */
+template <class Number> Number *lv_flashinfer_tensor(const void *x)
+{
+    return static_cast<Number *>(const_cast<void *>(x));
+}
+
 /* What both plan from: query and key rows of each frame, as FlashInfer wants them. */
 struct lv_flashinfer_lists {
     std::vector<int32_t> rows, indptr, keys, last_page;
@@ -45,6 +51,8 @@ public:
         return reinterpret_cast<int32_t *>(mine);
     }
     char *rest() const { return at; }
+    /* One of a plan's tables, which lie in the rest. */
+    int32_t *table(int64_t offset) const { return reinterpret_cast<int32_t *>(at + offset); }
     size_t rest_size() const { return size_t(end - at); }
     char *host() const
     {
