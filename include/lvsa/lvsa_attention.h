@@ -317,10 +317,10 @@ typedef struct lvsa_attention {
     lvsa_strides out_strides;
     float *lse;               /* [B, H, Sq] natural log of the sum, contiguous, or NULL */
     double scale;             /* 0: 1 / sqrt(D)                                         */
-    /* 1: both products are of fp8 numbers (e4m3), quicker and several percent off: of bf16 tensors
-     * of head size 128 on an sm_90 GPU, where runs take whole frames and last rows count once.
-     * The tensors are rounded in the workspace; what isn't finite makes NaN of those who attend to
-     * it. */
+    /* 1: both products are of 8 bits, Q and K in int8, V and weights in fp8 (e4m3), quicker and a
+     * few percent off: of bf16 tensors of head size 64 or 128 on an sm_90 GPU, where runs take
+     * whole frames and last rows count once. The tensors are rounded in the workspace; what isn't
+     * finite makes NaN of those who attend to it. */
     int fp8;
 
     int sources; /* 1 .. LVSA_MAX_SOURCES */

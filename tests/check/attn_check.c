@@ -171,9 +171,38 @@ static void add_video(attn_problem *p)
     }
 }
 
+/* Every `every`th channel from `first` on, times `factor`, plus `plus`. */
+static void change_channels(const attn_problem *p, const void *tensor, lvsa_strides strides,
+                            int64_t rows, int64_t heads, int first, int every, float factor,
+                            float plus)
+{
+    void *numbers = (void *)(uintptr_t)tensor;
+    for (int64_t b = 0; b < p->c.batch; b++)
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t h = 0; h < heads; h++)
+                for (int d = first; d < p->c.head_dim; d += every) {
+                    const size_t i = at(strides, b, row, h) + (size_t)d;
+                    set(numbers, i, get(numbers, i, p->c.dtype) * factor + plus, p->c.dtype);
+                }
+}
+
+static void add_outliers(const attn_problem *p)
+{
+    const lvsa_attention *c = &p->call;
+    const int all = p->c.head_dim;
+    change_channels(p, c->q, c->q_strides, c->queries, c->heads, 7, all, 3.0f, 0.0f);
+    for (int i = 0; i < c->sources; i++) {
+        const lvsa_source *s = &c->source[i];
+        change_channels(p, s->k, s->k_strides, s->tokens, c->kv_heads, 3, 16, 1.0f, 12.0f);
+        change_channels(p, s->k, s->k_strides, s->tokens, c->kv_heads, 7, all, 8.0f, 0.0f);
+        change_channels(p, s->v, s->v_strides, s->tokens, c->kv_heads, 5, 32, 4.0f, 6.0f);
+    }
+}
+
 static void spoil_input(attn_problem *p)
 {
     lvsa_source *s = &p->call.source[0];
+    if (p->c.input == ATTN_OUTLIERS) add_outliers(p);
     void *k = p->memory[0], *v = p->memory[1]; /* add_source() took these first */
     assert_true(s->k == k && s->v == v);
     if (p->c.input == ATTN_NAN_FRAME) {
@@ -229,9 +258,9 @@ void attn_problem_create(attn_problem *p, const attn_case *wanted)
                                .device = c->device};
     add_video(p);
     if (c->text) add_source(p, c->text);
-    spoil_input(p);
     p->call.q = make_tensor(p, &p->call.q_strides, c->queries, c->heads,
                             c->input == ATTN_DOMINANT ? 3.0f : 1.0f);
+    spoil_input(p);
 
     size_t elements;
     p->call.out_strides = lay_out(&elements, c, c->queries, c->heads);

@@ -14,7 +14,8 @@ typedef enum attn_input {
     ATTN_LARGE,       /* logits in the hundreds: a few keys take everything         */
     ATTN_DOMINANT,    /* one key per query frame outweighs all others               */
     ATTN_EQUAL,       /* all keys equal: the output is the mean of v                */
-    ATTN_NAN_FRAME    /* one frame's k and v are NaN: who attends to it, and no more */
+    ATTN_NAN_FRAME,   /* one frame's k and v are NaN: who attends to it, and no more */
+    ATTN_OUTLIERS     /* some channels of q, k and v far from 0, or many times wider */
 } attn_input;
 
 /* A field that is 0 takes the value in brackets. */

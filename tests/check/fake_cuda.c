@@ -131,7 +131,8 @@ static void take_keys(row *r, int source, int64_t at, double plus)
 static bool walk(row *r, const lv_tile_run *run, int runs, int row_of_block)
 {
     /* Keys, or units of 32; see sm90/common.cuh and common_fp8.cuh. */
-    const int tile = r->call->fp8 ? 7 : r->call->head_dim == 64 ? 128 : 192;
+    const bool small = r->call->head_dim == 64;
+    const int tile = r->call->fp8 ? (small ? 4 : 7) : small ? 128 : 192;
     int i = 0, skip = 0; /* the run, and how much of it is taken */
     for (;;) {
         const lv_tile_run head = run[i];

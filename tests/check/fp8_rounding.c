@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdbool.h>
 
-enum { D = 128 };
-static const double MOST = 448.0, MOST_TURNED = 39.0, LEAST = 1e-15;
+enum { MOST_DIM = 128 };
+static const double MOST = 448.0, MOST_INT = 127.0, LEAST = 1e-15;
 
 /* The nearest e4m3, to even; NaN stays. */
 static double round_e4m3(double x)
@@ -18,16 +18,16 @@ static double round_e4m3(double x)
     return nearbyint(x / step) * step;
 }
 
-/* By Hadamard's matrix / sqrt(128). */
-static void turn(double *x)
+/* By Hadamard's matrix / sqrt(dim). */
+static void turn(double *x, int dim)
 {
-    for (int step = 1; step < D; step *= 2)
-        for (int i = 0; i < D; i++) {
+    for (int step = 1; step < dim; step *= 2)
+        for (int i = 0; i < dim; i++) {
             if (i & step) continue;
             const double a = x[i], b = x[i + step];
             x[i] = a + b, x[i + step] = a - b;
         }
-    for (int i = 0; i < D; i++) x[i] /= sqrt((double)D);
+    for (int i = 0; i < dim; i++) x[i] /= sqrt((double)dim);
 }
 
 static float *row_of(const void *tensor, lvsa_strides s, int64_t b, int64_t row, int64_t h)
@@ -35,75 +35,113 @@ static float *row_of(const void *tensor, lvsa_strides s, int64_t b, int64_t row,
     return (float *)(uintptr_t)tensor + b * s.batch + row * s.token + h * s.head;
 }
 
-/* Mean and greatest distance from it of a channel of K (v 0) or V, over all sources. */
-static void measure(double *mean, double *size, const lvsa_attention *c, int64_t b, int64_t h,
-                    int d, int v)
+/* A row of Q or K, turned; false where it isn't finite. */
+static bool turned(double *out, const float *row, int dim)
 {
-    double sum = 0.0, least = INFINITY, most = -INFINITY, rows = 0.0;
+    for (int d = 0; d < dim; d++) {
+        if (!isfinite(row[d])) return false;
+        out[d] = row[d];
+    }
+    turn(out, dim);
+    return true;
+}
+
+/* Of a channel, over all keys of all sources. */
+typedef struct range {
+    double sum, least, most;
+} range;
+
+static void add(range *r, double x)
+{
+    r->sum += x;
+    r->least = fmin(r->least, x);
+    r->most = fmax(r->most, x);
+}
+
+/* Means of K, turned, and of V, and the greatest distances from them. */
+static void measure(double mean[2][MOST_DIM], double size[2][MOST_DIM], const lvsa_attention *c,
+                    int64_t b, int64_t h)
+{
+    const int dim = (int)c->head_dim;
+    range of[2][MOST_DIM];
+    double rows = 0.0, k[MOST_DIM];
+    for (int i = 0; i < 2 * MOST_DIM; i++)
+        of[i / MOST_DIM][i % MOST_DIM] = (range){0.0, INFINITY, -INFINITY};
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source *s = &c->source[i];
         rows += (double)s->tokens;
         for (int64_t r = 0; r < s->tokens; r++) {
-            const double x = row_of(v ? s->v : s->k, v ? s->v_strides : s->k_strides, b, r, h)[d];
-            if (!isfinite(x)) continue;
-            sum += x;
-            least = fmin(least, x);
-            most = fmax(most, x);
+            const float *v = row_of(s->v, s->v_strides, b, r, h);
+            const bool finite = turned(k, row_of(s->k, s->k_strides, b, r, h), dim);
+            for (int d = 0; d < dim; d++) {
+                if (finite) add(&of[0][d], k[d]);
+                if (isfinite(v[d])) add(&of[1][d], v[d]);
+            }
         }
     }
-    *mean = sum / rows;
-    *size = fmax(fmax(most - *mean, *mean - least), LEAST);
+    for (int i = 0; i < 2; i++)
+        for (int d = 0; d < dim; d++) {
+            mean[i][d] = of[i][d].sum / rows;
+            size[i][d] = fmax(fmax(of[i][d].most - mean[i][d], mean[i][d] - of[i][d].least), LEAST);
+        }
 }
 
-/* One row of Q or K: minus the means, if any, over the scale, turned and rounded. */
-static void round_row(float *x, const double *means, double scale)
+/* The nearest int8. */
+static double round_s8(double x)
 {
-    double y[D];
-    bool finite = true;
-    for (int d = 0; d < D; d++) {
-        finite = finite && isfinite(x[d]);
-        y[d] = (x[d] - (means ? means[d] : 0.0)) / scale;
-    }
-    turn(y);
-    for (int d = 0; d < D; d++) x[d] = finite ? (float)(round_e4m3(y[d]) * scale) : NAN;
+    return fmax(fmin(nearbyint(x), MOST_INT), -MOST_INT - 1.0);
+}
+
+/* A turned row, minus the means, if any, rounded, and turned back. */
+static void round_row(float *row, double *x, bool finite, const double *means, double scale,
+                      int dim)
+{
+    for (int d = 0; finite && d < dim; d++)
+        x[d] = round_s8((x[d] - (means ? means[d] : 0.0)) / scale) * scale;
+    if (finite) turn(x, dim);
+    for (int d = 0; d < dim; d++) row[d] = finite ? (float)x[d] : NAN;
 }
 
 static void round_keys(lvsa_attention *c, int64_t b, int64_t h, double *k_means)
 {
-    double v_mean[D], v_scale[D], k_size = 0.0;
-    for (int d = 0; d < D; d++) {
-        double size;
-        measure(&k_means[d], &size, c, b, h, d, 0);
-        k_size = fmax(k_size, size);
-        measure(&v_mean[d], &size, c, b, h, d, 1);
-        v_scale[d] = size / MOST;
+    const int dim = (int)c->head_dim;
+    double mean[2][MOST_DIM], size[2][MOST_DIM], x[MOST_DIM], k_size = 0.0;
+    measure(mean, size, c, b, h);
+    for (int d = 0; d < dim; d++) {
+        k_size = fmax(k_size, size[0][d]);
+        k_means[d] = mean[0][d];
     }
+    turn(k_means, dim);
     for (int i = 0; i < c->sources; i++) {
         const lvsa_source *s = &c->source[i];
         for (int64_t r = 0; r < s->tokens; r++) {
+            float *k = row_of(s->k, s->k_strides, b, r, h);
             float *v = row_of(s->v, s->v_strides, b, r, h);
-            round_row(row_of(s->k, s->k_strides, b, r, h), k_means, k_size / MOST_TURNED);
-            for (int d = 0; d < D; d++)
-                v[d] = isfinite(v[d])
-                           ? (float)(v_mean[d] +
-                                     v_scale[d] * round_e4m3((v[d] - v_mean[d]) / v_scale[d]))
-                           : NAN;
+            round_row(k, x, turned(x, k, dim), mean[0], k_size / MOST_INT, dim);
+            for (int d = 0; d < dim; d++) {
+                const double scale = size[1][d] / MOST;
+                v[d] = isfinite(v[d]) ? (float)(mean[1][d] +
+                                                scale * round_e4m3((v[d] - mean[1][d]) / scale))
+                                      : NAN;
+            }
         }
     }
 }
 
 void fp8_round(lvsa_attention *c, double *means)
 {
+    const int dim = (int)c->head_dim;
+    double x[MOST_DIM];
     for (int64_t b = 0; b < c->batch; b++) {
         for (int64_t h = 0; h < c->kv_heads; h++)
-            round_keys(c, b, h, means + (b * c->kv_heads + h) * D);
+            round_keys(c, b, h, means + (b * c->kv_heads + h) * dim);
         for (int64_t r = 0; r < c->queries; r++)
             for (int64_t h = 0; h < c->heads; h++) {
                 float *q = row_of(c->q, c->q_strides, b, r, h);
+                const bool finite = turned(x, q, dim);
                 double size = LEAST;
-                for (int d = 0; d < D; d++)
-                    if (isfinite(q[d])) size = fmax(size, fabs((double)q[d]));
-                round_row(q, NULL, size / MOST_TURNED);
+                for (int d = 0; finite && d < dim; d++) size = fmax(size, fabs(x[d]));
+                round_row(q, x, finite, NULL, size / MOST_INT, dim);
             }
     }
 }

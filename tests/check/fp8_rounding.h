@@ -4,10 +4,10 @@
 
 #include <lvsa/lvsa_attention.h>
 
-/* Q, K and V of a call in f32, head size 128, replaced by the numbers that the kernel multiplies: Q
- * and K smoothed, turned and rounded, V as it comes back after its rounding. Products of Q and K
- * then lack q . mean: means[B, H_kv, 128] are K's. A row of K or Q that isn't finite becomes
- * NaN. */
+/* Q, K and V of a call in f32, head size 64 or 128, replaced by the numbers that the kernel
+ * multiplies: Q and K as they come back after they are turned, K smoothed, and rounded to int8, V
+ * after its rounding to e4m3. Products of Q and K then lack q . mean: means[B, H_kv, D] are K's. A
+ * row of K or Q that isn't finite becomes NaN. */
 void fp8_round(lvsa_attention *call, double *means);
 
 #endif

@@ -11,14 +11,15 @@ static int fake;
 
 /* fp8 is 2 for the fake: held against the exact numbers. */
 #define CHECK_FP8(...)                                                                             \
-    CHECK_ATTN(.device = LVSA_DEVICE_CUDA, .dtype = LVSA_BF16, .head_dim = 128, .lse = 1,          \
+    for (int dim = 64; dim <= 128; dim += 64)                                                      \
+    CHECK_ATTN(.device = LVSA_DEVICE_CUDA, .dtype = LVSA_BF16, .head_dim = dim, .lse = 1,          \
                .fp8 = fake ? 2 : 1, __VA_ARGS__)
 
-/* Frames that end anywhere in a unit of 32 keys, and in a tile of 224. */
+/* Frames that end anywhere in a unit of 32 keys, and in a tile of 128 or 224. */
 static void odd_sizes(void **state)
 {
     (void)state;
-    static const int patches[] = {1, 7, 31, 32, 33, 63, 65, 223, 224, 225, 390};
+    static const int patches[] = {1, 7, 31, 32, 33, 63, 65, 127, 129, 223, 224, 225, 390};
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
         CHECK_FP8(.frames = patches[i] < 8 ? 40
                             : fake         ? 3
@@ -52,16 +53,18 @@ static void sources(void **state)
               .split = 1, .text = 77, .stride_pad = 24, .sample = 30);
 }
 
-/* Logits in the hundreds, equal keys, a key that takes all, NaN where it may not reach. */
+/* Logits in the hundreds, equal keys, a key that takes all, NaN where it may not reach, channels
+ * far wider than others. */
 static void hostile_inputs(void **state)
 {
     (void)state;
-    for (attn_input input = ATTN_LARGE; input <= ATTN_NAN_FRAME; input++)
+    for (attn_input input = ATTN_LARGE; input <= ATTN_OUTLIERS; input++)
         CHECK_FP8(.frames = 12, .patches = fake ? 9 : 29, .heads = 2, .input = input);
     CHECK_FP8(.frames = 12, .patches = 29, .scale = 3.0, .sample = 60);
     CHECK_FP8(.frames = 12, .patches = 29, .scale = 1e-6, .sample = 60);
-    CHECK_ATTN(.device = LVSA_DEVICE_CUDA, .dtype = LVSA_BF16, .head_dim = 128, .frames = 8,
-               .patches = 37, .heads = 4, .kv_heads = 2, .text = 21, .fp8 = fake ? 2 : 1);
+    for (int dim = 64; dim <= 128; dim += 64)
+        CHECK_ATTN(.device = LVSA_DEVICE_CUDA, .dtype = LVSA_BF16, .head_dim = dim, .frames = 8,
+                   .patches = 37, .heads = 4, .kv_heads = 2, .text = 21, .fp8 = fake ? 2 : 1);
 }
 
 /* W = 0: most frames are attended to by nobody; one of them is NaN here and must not leak. */
@@ -82,6 +85,8 @@ static void real_sizes(void **state)
     CHECK_FP8(.frames = 41, .patches = 1560, .interval = 3, .rotation = 1, .sample = 12);
     CHECK_FP8(.frames = 21, .patches = 1590, .interval = 2, .text = 300, .sample = 9);
     CHECK_FP8(.frames = 23, .patches = 920, .heads = 4, .kv_heads = 1, .interval = 3, .sample = 6);
+    CHECK_FP8(.frames = 41, .patches = 1560, .interval = 3, .rotation = 1, .sample = 12,
+              .input = ATTN_OUTLIERS);
 }
 
 static void refuse(const attn_case *c, lvsa_status status, const char *text)
@@ -98,8 +103,8 @@ static void refusals(void **state)
     (void)state;
     attn_case c = {.frames = 9, .patches = 70, .head_dim = 128, .dtype = LVSA_BF16, .fp8 = 1};
     refuse(&c, LVSA_ERR_UNSUPPORTED, "on device cpu");
-    c.device = LVSA_DEVICE_CUDA, c.head_dim = 64;
-    refuse(&c, LVSA_ERR_UNSUPPORTED, "head size 64");
+    c.device = LVSA_DEVICE_CUDA, c.head_dim = 96;
+    refuse(&c, LVSA_ERR_UNSUPPORTED, "head size 96");
     c.head_dim = 128, c.dtype = LVSA_F16;
     refuse(&c, LVSA_ERR_UNSUPPORTED, "f16 tensors");
     c.dtype = LVSA_BF16, c.count = 5;

@@ -133,11 +133,11 @@ static lvsa_status check_fp8(const lvsa_attention *c, bool sm90)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
                        "attention in fp8: it is written for sm_90, an H100 or H200; compute it in "
                        "bf16");
-    if (c->dtype != LVSA_BF16 || c->head_dim != LV_FP8_DIM)
+    if (c->dtype != LVSA_BF16 || (c->head_dim != 64 && c->head_dim != 128))
         return lv_fail(LVSA_ERR_UNSUPPORTED,
-                       "attention in fp8 of %s tensors, head size %lld: it takes bf16 and %d; "
-                       "compute it in the tensors' own type",
-                       c->dtype == LVSA_BF16 ? "bf16" : "f16", (long long)c->head_dim, LV_FP8_DIM);
+                       "attention in fp8 of %s tensors, head size %lld: it takes bf16, and 64 and "
+                       "128; compute it in the tensors' own type",
+                       c->dtype == LVSA_BF16 ? "bf16" : "f16", (long long)c->head_dim);
     if (!lv_attn_has_vectors(c) || c->batch * c->heads > USHRT_MAX)
         return lv_fail(LVSA_ERR_UNSUPPORTED,
                        "attention in fp8 takes tensors aligned to 16 bytes, strides of whole 16 "

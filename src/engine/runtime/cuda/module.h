@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Counts the changes of lv_cuda_table and of what its functions take. */
-enum { LV_CUDA_ABI = 8 };
+enum { LV_CUDA_ABI = 9 };
 
 typedef struct lv_cuda_gpu {
     char name[128];

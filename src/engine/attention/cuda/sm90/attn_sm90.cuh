@@ -49,8 +49,6 @@
 #include "consume.cuh"
 #include "load.cuh"
 
-#include <cuda_runtime.h>
-
 #include <type_traits>
 
 #include "engine/runtime/cuda/tensor_map.cuh"
@@ -62,37 +60,30 @@ __global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ A
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ uint8_t raw[];
-    Shared<D> &s = *reinterpret_cast<Shared<D> *>((reinterpret_cast<uintptr_t>(raw) + 1023) &
-                                                  ~uintptr_t(1023));
+    Shared<D> &s = shared_of<Shared<D>>(raw);
     const int rank = ptx::cluster_rank(), first = blockIdx.x / kCtas, step = gridDim.x / kCtas;
     const int warp = (int)uniform(threadIdx.x >> 5);
 
     if (threadIdx.x == 0) {
-        ptx::bar_init(ptx::addr(&s.q_full), 1);
-        ptx::bar_init(ptx::addr(&s.q_empty), kGroups<D>);
-        for (int i = 0; i < kStages<D>; i++) {
-            ptx::bar_init(ptx::addr(&s.k_full[i]), 1);
-            ptx::bar_init(ptx::addr(&s.k_empty[i]), kGroups<D> * (4 + kCtas - 1));
-            ptx::bar_init(ptx::addr(&s.v_full[i]), 1);
-            ptx::bar_init(ptx::addr(&s.v_empty[i]), kGroups<D> * (4 + kCtas - 1));
-            ptx::bar_init(ptx::addr(&s.v_ragged[i]), 1);
-        }
+        bars_init<kGroups<D>, kStages<D>>(s);
+        for (int i = 0; i < kStages<D>; i++) ptx::bar_init(ptx::addr(&s.v_ragged[i]), 1);
         ptx::bar_init_done();
     }
     ptx::cluster_sync();
     if (warp < 4) {
         ptx::regs_give<kRegsLoad<D>>();
         if (warp == 0) {
-            if ((threadIdx.x & 31) == 0) load_qk<D>(a, s, rank, first, step);
+            if ((threadIdx.x & 31) == 0)
+                walk_qk<kTile<D>, kStages<D>, kRows<D>>(a, s, rank, first, step);
         } else if (warp == 1) {
             sweep_v<D>(a, s, first, step);
         } else if (warp == 2) {
-            if ((threadIdx.x & 31) == 0) load_v<D>(a, s, rank, first, step);
+            if ((threadIdx.x & 31) == 0) walk_v<kTile<D>, kStages<D>>(a, s, rank, first, step);
         }
         __syncwarp();
     } else {
         ptx::regs_take<kRegsCompute<D>>();
-        consume<T, D>(a, s, rank, first, step);
+        consume<Sums<T, D>>(a, s, rank, first, step);
         __syncwarp();
     }
     ptx::cluster_sync(); /* the other CTA may still arrive at this one's barriers */
@@ -150,30 +141,9 @@ template <class T, int D> static inline bool maps_make(Args *a, const lvsa_atten
 
 template <class T, int D> const char *launch(Args &a, const lvsa_attention *c)
 {
-    constexpr int block = kCtas * kRows<D>;
-    const int shared = (int)sizeof(Shared<D>) + 1024;
     if (!maps_make<T, D>(&a, c))
         return "the driver refuses a tensor map of these sizes and strides";
-    a.n_blocks = (int)((c->queries + block - 1) / block);
-    a.runs = reinterpret_cast<const lv_tile_run *>(a.blocks + a.n_blocks);
-    int device = 0, sms = 0;
-    cudaError_t e = cudaGetDevice(&device);
-    if (e == cudaSuccess) e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device);
-    if (e == cudaSuccess)
-        e = cudaFuncSetAttribute(attn<T, D>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-    if (e != cudaSuccess) return cudaGetErrorString(e);
-
-    cudaLaunchAttribute cluster = {};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {kCtas, 1, 1};
-    cudaLaunchConfig_t cfg = {};
-    cfg.gridDim = dim3((unsigned)(sms / kCtas * kCtas));
-    cfg.blockDim = dim3(kThreads<D>);
-    cfg.dynamicSmemBytes = (size_t)shared;
-    cfg.stream = static_cast<cudaStream_t>(c->stream);
-    cfg.attrs = &cluster;
-    cfg.numAttrs = 1;
-    e = cudaLaunchKernelEx(&cfg, attn<T, D>, a);
+    const cudaError_t e = launch_clusters<Shared<D>>(attn<T, D>, kThreads<D>, a, c->stream);
     return e == cudaSuccess ? nullptr : cudaGetErrorString(e);
 }
 
@@ -181,16 +151,7 @@ template <class T> const char *run(const lvsa_attention *c, const void *tiles)
 {
     Args a = {};
     if (!encode_find()) return "the driver has no cuTensorMapEncodeTiled (CUDA 12.0)";
-    a.blocks = static_cast<const lv_tile_block *>(tiles);
-    a.rows = (int)c->queries;
-    a.heads = (int)c->heads;
-    a.group = (int)(c->heads / c->kv_heads);
-    a.batch = (int)c->batch;
-    a.out = c->out;
-    a.out_batch = c->out_strides.batch;
-    a.out_token = c->out_strides.token;
-    a.out_head = c->out_strides.head;
-    a.lse = c->lse;
+    work_set(&a, c, tiles);
     const double scale = c->scale != 0.0 ? c->scale : 1.0 / sqrt((double)c->head_dim);
     a.scale_log2 = (float)scale * 1.44269504f;
     for (int i = 0; i < c->sources; i++)

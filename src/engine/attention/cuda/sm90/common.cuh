@@ -1,14 +1,10 @@
-/* common.cuh: what all warps of the attention kernel share: sizes, arguments, shared memory, and
- * the walk over work and tiles. The kernel's card is in attn_sm90.cuh. */
+/* common.cuh: sizes, arguments and shared memory of the attention kernel of 16 bits; its card is in
+ * attn_sm90.cuh, what it shares with the kernel of 8 bits in walk.cuh. */
 #pragma once
-#include "ptx.cuh"
-#include "engine/attention/cuda/tile_table.h"
-
-#include <cstring>
+#include "walk.cuh"
 
 namespace attn_sm90 {
 
-constexpr int kCtas = 2;  /* of a cluster; they share every tile of K and V   */
 constexpr int kBoxes = 8; /* copy boxes of a source: kPart keys; 64, 32, .. 1 */
 
 /* By head size. */
@@ -33,18 +29,11 @@ template <int D> constexpr bool sizes_fit(void)
     return true;
 }
 static_assert(sizes_fit<64>() && sizes_fit<128>(), "checked inside");
-static_assert(sizeof(lv_tile_run) == 16, "Tiles::get() reads 16 bytes");
 
-struct Args {
+struct Args : Work {
     CUtensorMap q, k[LVSA_MAX_SOURCES][kBoxes], v[LVSA_MAX_SOURCES][kBoxes];
-    void *out;
-    int64_t out_batch, out_token, out_head; /* strides in elements */
-    float *lse;
-    const lv_tile_block *blocks;
-    const lv_tile_run *runs;
-    int n_blocks, heads, group, batch, rows; /* group: query heads a key head */
-    float scale_log2;                        /* scale / ln 2: the kernel works in powers of two */
-    float count_score[LVSA_MAX_SOURCES];     /* log(last_row_count) / scale */
+    float scale_log2;                    /* scale / ln 2: the kernel works in powers of two */
+    float count_score[LVSA_MAX_SOURCES]; /* log(last_row_count) / scale */
 };
 
 template <int D> struct Shared {
@@ -57,80 +46,5 @@ template <int D> struct Shared {
     uint32_t info[kStages<D>];     /* of the tile of K in the stage */
 };
 static_assert(sizeof(Shared<128>) + 1024 <= 227 * 1024, "shared memory of an H100 SM");
-
-/* ---- what a tile's consumers must know, in a word ------------------------------------------- */
-
-/* counted: 0, or 1 + the source whose last row is the tile's last key and counts several times;
- * such a tile is never full. */
-__device__ __forceinline__ uint32_t info_make(int valid, int first_row, int last_row, int counted,
-                                              bool last)
-{
-    return (uint32_t)(valid - 1) | (uint32_t)first_row << 8 | (uint32_t)last_row << 17 |
-           (uint32_t)counted << 26 | (uint32_t)last << 31;
-}
-
-__device__ __forceinline__ int info_valid(uint32_t i) { return (int)(i & 255) + 1; }
-__device__ __forceinline__ int row_first(uint32_t i) { return (int)(i >> 8 & 511); }
-__device__ __forceinline__ int row_last(uint32_t i) { return (int)(i >> 17 & 511); }
-__device__ __forceinline__ int info_counted(uint32_t i) { return (int)(i >> 26 & 3); }
-__device__ __forceinline__ bool info_last(uint32_t i) { return (int)i < 0; }
-
-/* The same value in every lane of the warp, and known to be so: descriptors and branches stay in
- * uniform registers. */
-__device__ __forceinline__ uint32_t uniform(uint32_t x) { return __reduce_max_sync(~0u, x); }
-
-/* ---- work and tiles, walked alike by all who load and zero ---------------------------------- */
-
-struct Item {
-    int block, head, batch;
-};
-
-__device__ __forceinline__ Item item_of(const Args &a, int w)
-{
-    const int bh = w / a.n_blocks;
-    return {w - bh * a.n_blocks, bh % a.heads, bh / a.heads};
-}
-
-/* The tiles of a block: kTile keys at a time through each group of runs. */
-template <int D> struct Tiles {
-    const lv_tile_run *run;
-    lv_tile_run r; /* *run                                        */
-    int left, at;  /* runs after this one; its keys already taken */
-
-    __device__ __forceinline__ static lv_tile_run get(const lv_tile_run *p)
-    {
-        const int4 x = __ldg(reinterpret_cast<const int4 *>(p));
-        lv_tile_run r;
-        memcpy(&r, &x, sizeof r);
-        return r;
-    }
-    __device__ __forceinline__ Tiles(const Args &a, const lv_tile_block &b)
-        : run(a.runs + b.run), left(b.runs - 1), at(0)
-    {
-        r = get(run);
-    }
-    __device__ __forceinline__ int valid() const
-    {
-        const int rest = r.rest - at;
-        return rest < kTile<D> ? rest : kTile<D> - (r.counted != 0 && rest == kTile<D>);
-    }
-    __device__ __forceinline__ bool ends_group() const { return valid() == r.rest - at; }
-    __device__ __forceinline__ uint32_t info() const
-    {
-        return info_make(valid(), r.first_row, r.last_row, ends_group() ? r.counted : 0,
-                         r.last && ends_group());
-    }
-    __device__ __forceinline__ bool next()
-    {
-        at += valid();
-        while (at >= r.count) {
-            if (left == 0) return false;
-            at -= r.count;
-            left--;
-            r = get(++run);
-        }
-        return true;
-    }
-};
 
 } /* namespace attn_sm90 */

@@ -1,9 +1,11 @@
-/* load_fp8.cuh: the producer warps of the attention in fp8. Units lie in memory as shared memory
- * wants them, one after another, so that a piece of a run is one linear copy. */
+/* load_fp8.cuh: the producers' copies in the attention kernel of 8 bits. Units lie in memory as
+ * shared memory wants them, one after another, so that a piece of a run is one linear copy. */
 #pragma once
 #include "common_fp8.cuh"
 
 namespace attn_fp8 {
+
+using attn_sm90::Tiles;
 
 /* This CTA's half of a piece, to the same place in both CTAs. */
 __device__ __forceinline__ void load_half(uint32_t to, const uint8_t *from, int bytes, uint32_t bar,
@@ -13,12 +15,14 @@ __device__ __forceinline__ void load_half(uint32_t to, const uint8_t *from, int 
                              (uint16_t)((1 << kCtas) - 1));
 }
 
-/* A tile of units of kBytes, and the barrier's arrival for all of it. A tile is always full: what
- * is missing is its last unit again (K: a maximum doesn't change) or `zero` (V). */
-template <int kBytes>
+/* A tile of kUnits units of kBytes of one key head, and the barrier's arrival for all of it. A tile
+ * is always full: what is missing is its last unit again (K: a maximum doesn't change) or `zero`
+ * (V). */
+template <int kUnits, int kBytes>
 __device__ __forceinline__ void load_tile(uint32_t stage, const uint8_t *const *tensor,
-                                          const int64_t *units, int64_t head, const Tiles &t,
-                                          const uint8_t *zero, uint32_t bar, int rank)
+                                          const int64_t *units, int64_t head,
+                                          const Tiles<kUnits> &t, const uint8_t *zero, uint32_t bar,
+                                          int rank)
 {
     const int valid = t.valid();
     int x = 0, skip = t.at;
@@ -28,7 +32,7 @@ __device__ __forceinline__ void load_tile(uint32_t stage, const uint8_t *const *
     while (x < valid) {
         while (skip >= r.count) {
             skip -= r.count;
-            r = Tiles::get(++run);
+            r = Tiles<kUnits>::get(++run);
         }
         const int n = min(valid - x, r.count - skip);
         from = tensor[r.source] + (head * units[r.source] + r.start + skip) * kBytes;
@@ -42,53 +46,35 @@ __device__ __forceinline__ void load_tile(uint32_t stage, const uint8_t *const *
     ptx::bar_arrive_expect(bar, kUnits * kBytes);
 }
 
-/* One thread: Q of each item, and all of its K. */
-__device__ __forceinline__ void load_qk(const Args &a, Shared &s, int rank, int first, int step)
+__device__ __forceinline__ int64_t key_head(const Args &a, const Item &it)
 {
-    const int total = a.n_blocks * a.heads * a.batch, kv_heads = a.heads / a.group;
-    int ks = 0, kp = 0, turn = 0;
-    for (int w = first; w < total; w += step, turn ^= 1) {
-        const Item it = item_of(a, w);
-        const lv_tile_block b = a.blocks[it.block];
-        const int64_t head = (int64_t)it.batch * kv_heads + it.head / a.group;
-        Tiles t(a, b);
-        bool start = true;
-        do {
-            ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
-            ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
-            load_tile<LV_FP8_K_BYTES>(ptx::addr(s.k[ks]), a.k, a.units, head, t, nullptr,
-                                      ptx::addr(&s.k_full[ks]), rank);
-            if (++ks == kStages) ks = 0, kp ^= 1;
-            if (start) {
-                const uint32_t bar = ptx::addr(&s.q_full);
-                const int64_t row =
-                    ((int64_t)it.batch * a.heads + it.head) * a.n_blocks * (kCtas * kRows) + b.row +
-                    rank * kRows;
-                ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
-                ptx::bar_arrive_expect(bar, kRows * LV_FP8_DIM);
-                ptx::bulk_load(ptx::addr(s.q), a.q + row * LV_FP8_DIM, kRows * LV_FP8_DIM, bar);
-                start = false;
-            }
-        } while (t.next());
-    }
+    return (int64_t)it.batch * (a.heads / a.group) + it.head / a.group;
 }
 
-/* One thread: all of V. */
-__device__ __forceinline__ void load_v(const Args &a, Shared &s, int rank, int first, int step)
+template <int D>
+__device__ __forceinline__ void load_k(const Args &a, Shared<D> &s, int stage,
+                                       const Tiles<kUnits<D>> &t, const Item &it, int rank)
 {
-    const int total = a.n_blocks * a.heads * a.batch, kv_heads = a.heads / a.group;
-    int vs = 0, vp = 0;
-    for (int w = first; w < total; w += step) {
-        const Item it = item_of(a, w);
-        const int64_t head = (int64_t)it.batch * kv_heads + it.head / a.group;
-        Tiles t(a, a.blocks[it.block]);
-        do {
-            ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
-            load_tile<LV_FP8_V_BYTES>(ptx::addr(s.v[vs]), a.v, a.units, head, t, a.zero,
-                                      ptx::addr(&s.v_full[vs]), rank);
-            if (++vs == kStages) vs = 0, vp ^= 1;
-        } while (t.next());
-    }
+    load_tile<kUnits<D>, LV_FP8_K_BYTES(D)>(ptx::addr(s.k[stage]), a.k, a.units, key_head(a, it), t,
+                                            nullptr, ptx::addr(&s.k_full[stage]), rank);
+}
+
+template <int D>
+__device__ __forceinline__ void load_v(const Args &a, Shared<D> &s, int stage,
+                                       const Tiles<kUnits<D>> &t, const Item &it, int rank)
+{
+    load_tile<kUnits<D>, LV_FP8_V_BYTES(D)>(ptx::addr(s.v[stage]), a.v, a.units, key_head(a, it), t,
+                                            a.zero, ptx::addr(&s.v_full[stage]), rank);
+}
+
+template <int D>
+__device__ __forceinline__ void load_q(const Args &a, Shared<D> &s, const Item &it, int row)
+{
+    const uint32_t bar = ptx::addr(&s.q_full);
+    const int64_t head = (int64_t)it.batch * a.heads + it.head;
+    ptx::bar_arrive_expect(bar, kRows<D> * D);
+    ptx::bulk_load(ptx::addr(s.q), a.q + (head * a.n_blocks * kCtas * kRows<D> + row) * D,
+                   kRows<D> * D, bar);
 }
 
 } /* namespace attn_fp8 */

@@ -29,6 +29,19 @@ template <> __device__ __forceinline__ uint32_t pack<__half>(float lo, float hi)
 
 __device__ __forceinline__ float to_float(uint32_t x) { return __uint_as_float(x); }
 
+/* Over the four lanes that hold a row. */
+__device__ __forceinline__ float quad_sum(float x)
+{
+    x += __shfl_xor_sync(~0u, x, 1);
+    return x + __shfl_xor_sync(~0u, x, 2);
+}
+
+__device__ __forceinline__ float quad_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
+    return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
+}
+
 /* Of two rows: m the base, which weights are taken from, times scale; l the sum so far. up: the
  * warp's bases were raised with the last tile, and a brings older sums to them.
  *
@@ -71,6 +84,14 @@ template <bool kEmpty> __device__ __forceinline__ float base(float m)
     return kEmpty && m == -INFINITY ? 0.f : m;
 }
 
+template <bool kEmpty> __device__ __forceinline__ void raise_to(Rows &r, float m0, float m1)
+{
+    r.a0 = ptx::exp2_approx(r.m0 - base<kEmpty>(m0)); /* exactly 1 where the base stays */
+    r.a1 = ptx::exp2_approx(r.m1 - base<kEmpty>(m1));
+    r.m0 = m0;
+    r.m1 = m1;
+}
+
 /* The largest of this lane's scores of a row, kRow 0 or 1, as bits that are compared as integers,
  * which Hopper does three at a time. Right unless all are negative: of those the one with the least
  * bits is the largest; kNegative finds that. */
@@ -101,17 +122,8 @@ __device__ __forceinline__ void raise(const uint32_t (&x)[kTile<D> / 2], Rows &r
         if (i0 < 0) i0 = n0;
         if (i1 < 0) i1 = n1;
     }
-    float y0 = to_float(i0), y1 = to_float(i1);
-    y0 = fmaxf(y0, __shfl_xor_sync(~0u, y0, 1));
-    y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 1));
-    y0 = fmaxf(y0, __shfl_xor_sync(~0u, y0, 2));
-    y1 = fmaxf(y1, __shfl_xor_sync(~0u, y1, 2));
-    y0 = fmaxf(r.m0, y0 * scale);
-    y1 = fmaxf(r.m1, y1 * scale);
-    r.a0 = ptx::exp2_approx(r.m0 - base<kEmpty>(y0)); /* exactly 1 where the base stays */
-    r.a1 = ptx::exp2_approx(r.m1 - base<kEmpty>(y1));
-    r.m0 = y0;
-    r.m1 = y1;
+    raise_to<kEmpty>(r, fmaxf(r.m0, quad_max(to_float(i0)) * scale),
+                     fmaxf(r.m1, quad_max(to_float(i1)) * scale));
     r.l0 *= r.a0;
     r.l1 *= r.a1;
 }
@@ -156,34 +168,32 @@ __device__ __forceinline__ void transpose4(uint32_t (&y)[4], int quad)
         }
 }
 
-/* O / l and the log-sum to memory: rows row0 and row0 + 8. */
-template <class T, int D>
-__device__ __forceinline__ void store(const Args &a, const Item &it, int row0, float (&o)[D / 2],
-                                      Rows &r)
+/* The log-sums of rows row0 and row0 + 8 of the sequence. */
+__device__ __forceinline__ void store_lse(const Work &a, const Item &it, int row0, float y0,
+                                          float y1)
 {
-    r.l0 += __shfl_xor_sync(~0u, r.l0, 1);
-    r.l1 += __shfl_xor_sync(~0u, r.l1, 1);
-    r.l0 += __shfl_xor_sync(~0u, r.l0, 2);
-    r.l1 += __shfl_xor_sync(~0u, r.l1, 2);
-    const float i0 = r.l0 == 0.f ? 0.f : 1.f / r.l0, i1 = r.l1 == 0.f ? 0.f : 1.f / r.l1;
+    if (!a.lse || (threadIdx.x & 3)) return;
+    float *lse = a.lse + ((int64_t)it.batch * a.heads + it.head) * a.rows;
+    if (row0 < a.rows) lse[row0] = y0 * 0.69314718f;
+    if (row0 + 8 < a.rows) lse[row0 + 8] = y1 * 0.69314718f;
+}
+
+/* The output's rows row0 and row0 + 8: pair(i) makes the two numbers of o[i] and o[i + 1]. */
+template <class T, int D, class Pair>
+__device__ __forceinline__ void store_rows(const Work &a, const Item &it, int row0, Pair pair)
+{
     const int quad = threadIdx.x & 3;
-    if (a.lse && quad == 0) {
-        float *lse = a.lse + ((int64_t)it.batch * a.heads + it.head) * a.rows;
-        if (row0 < a.rows) lse[row0] = (r.m0 + __log2f(r.l0)) * 0.69314718f;
-        if (row0 + 8 < a.rows) lse[row0 + 8] = (r.m1 + __log2f(r.l1)) * 0.69314718f;
-    }
     T *out = static_cast<T *>(a.out) + it.batch * a.out_batch + it.head * a.out_head + quad * 8;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int row = row0 + 8 * half;
-        const float f = half ? i1 : i0;
 #pragma unroll
         for (int g = 0; g < D / 32; g++) { /* 32 columns */
             uint32_t y[4];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                const int i = (g * 4 + j) * 4 + half * 2;
-                y[j] = pack<T>(o[i] * f, o[i + 1] * f);
+                const float2 z = pair((g * 4 + j) * 4 + half * 2);
+                y[j] = pack<T>(z.x, z.y);
             }
             transpose4(y, quad);
             if (row < a.rows)
@@ -191,6 +201,19 @@ __device__ __forceinline__ void store(const Args &a, const Item &it, int row0, f
                     make_uint4(y[0], y[1], y[2], y[3]);
         }
     }
+}
+
+/* O / l and the log-sums to memory. */
+template <class T, int D>
+__device__ __forceinline__ void store(const Args &a, const Item &it, int row0, float (&o)[D / 2],
+                                      const Rows &r)
+{
+    const float l[2] = {quad_sum(r.l0), quad_sum(r.l1)};
+    const float f[2] = {l[0] == 0.f ? 0.f : 1.f / l[0], l[1] == 0.f ? 0.f : 1.f / l[1]};
+    store_lse(a, it, row0, r.m0 + __log2f(l[0]), r.m1 + __log2f(l[1]));
+    store_rows<T, D>(a, it, row0, [&](int i) {
+        return make_float2(o[i] * f[i / 2 & 1], o[i + 1] * f[i / 2 & 1]);
+    });
 }
 
 } /* namespace attn_sm90 */

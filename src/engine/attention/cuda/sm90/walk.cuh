@@ -1,0 +1,346 @@
+/* walk.cuh: what Hopper's attention kernels share, the one of 16 bits (attn_sm90.cuh) and the one
+ * of 8 (attn_fp8_sm90.cu): the walk over items and tiles, of those who load and of those who
+ * compute, and the barriers between them. A kernel's own words are
+ *
+ *   load_q(), load_k(), load_v()   one tile's copies, overloads by Shared
+ *   a type for consume()           a warpgroup's scores, weights and sums
+ *
+ * and Shared has q_full, q_empty, [stage] k_full, k_empty, v_full, v_empty and info. */
+#pragma once
+#include "ptx.cuh"
+#include "wgmma.cuh"
+#include "engine/attention/cuda/tile_table.h"
+
+#include <cuda_runtime.h>
+
+#include <cstring>
+
+namespace attn_sm90 {
+
+constexpr int kCtas = 2; /* of a cluster; they share every tile of K and V */
+
+/* What every kernel's arguments have. */
+struct Work {
+    void *out;
+    int64_t out_batch, out_token, out_head; /* strides in elements */
+    float *lse;
+    const lv_tile_block *blocks;
+    const lv_tile_run *runs;
+    int n_blocks, heads, group, batch, rows; /* group: query heads a key head */
+};
+static_assert(sizeof(lv_tile_run) == 16, "Tiles::get() reads 16 bytes");
+
+/* ---- what a tile's consumers must know, in a word ------------------------------------------- */
+
+/* counted: 0, or 1 + the source whose last row is the tile's last key and counts several times;
+ * such a tile is never full. */
+__device__ __forceinline__ uint32_t info_make(int valid, int first_row, int last_row, int counted,
+                                              bool last)
+{
+    return (uint32_t)(valid - 1) | (uint32_t)first_row << 8 | (uint32_t)last_row << 17 |
+           (uint32_t)counted << 26 | (uint32_t)last << 31;
+}
+
+__device__ __forceinline__ int info_valid(uint32_t i) { return (int)(i & 255) + 1; }
+__device__ __forceinline__ int row_first(uint32_t i) { return (int)(i >> 8 & 511); }
+__device__ __forceinline__ int row_last(uint32_t i) { return (int)(i >> 17 & 511); }
+__device__ __forceinline__ int info_counted(uint32_t i) { return (int)(i >> 26 & 3); }
+__device__ __forceinline__ bool info_last(uint32_t i) { return (int)i < 0; }
+
+/* The same value in every lane of the warp, and known to be so: descriptors and branches stay in
+ * uniform registers. */
+__device__ __forceinline__ uint32_t uniform(uint32_t x) { return __reduce_max_sync(~0u, x); }
+
+/* ---- items and tiles ------------------------------------------------------------------------- */
+
+struct Item {
+    int block, head, batch;
+};
+
+__device__ __forceinline__ Item item_of(const Work &a, int w)
+{
+    const int bh = w / a.n_blocks;
+    return {w - bh * a.n_blocks, bh % a.heads, bh / a.heads};
+}
+
+/* The tiles of a block: kTile keys, or units of keys, at a time through each group of runs. */
+template <int kTile> struct Tiles {
+    const lv_tile_run *run;
+    lv_tile_run r; /* *run                                        */
+    int left, at;  /* runs after this one; its keys already taken */
+
+    __device__ __forceinline__ static lv_tile_run get(const lv_tile_run *p)
+    {
+        const int4 x = __ldg(reinterpret_cast<const int4 *>(p));
+        lv_tile_run r;
+        memcpy(&r, &x, sizeof r);
+        return r;
+    }
+    __device__ __forceinline__ Tiles(const Work &a, const lv_tile_block &b)
+        : run(a.runs + b.run), left(b.runs - 1), at(0)
+    {
+        r = get(run);
+    }
+    __device__ __forceinline__ int valid() const
+    {
+        const int rest = r.rest - at;
+        return rest < kTile ? rest : kTile - (r.counted != 0 && rest == kTile);
+    }
+    __device__ __forceinline__ bool ends_group() const { return valid() == r.rest - at; }
+    __device__ __forceinline__ uint32_t info() const
+    {
+        return info_make(valid(), r.first_row, r.last_row, ends_group() ? r.counted : 0,
+                         r.last && ends_group());
+    }
+    __device__ __forceinline__ bool next()
+    {
+        at += valid();
+        while (at >= r.count) {
+            if (left == 0) return false;
+            at -= r.count;
+            left--;
+            r = get(++run);
+        }
+        return true;
+    }
+};
+
+/* ---- those who load, one thread each --------------------------------------------------------- */
+
+/* Q of each item, kRows of it a CTA, and all of its K. */
+template <int kTile, int kStages, int kRows, class Args, class Shared>
+__device__ __forceinline__ void walk_qk(const Args &a, Shared &s, int rank, int first, int step)
+{
+    const int total = a.n_blocks * a.heads * a.batch;
+    int ks = 0, kp = 0, turn = 0;
+    for (int w = first; w < total; w += step, turn ^= 1) {
+        const Item it = item_of(a, w);
+        const lv_tile_block b = a.blocks[it.block];
+        Tiles<kTile> t(a, b);
+        bool start = true;
+        do {
+            ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
+            ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
+            load_k(a, s, ks, t, it, rank);
+            if (++ks == kStages) ks = 0, kp ^= 1;
+            if (start) {
+                ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
+                load_q(a, s, it, b.row + rank * kRows);
+                start = false;
+            }
+        } while (t.next());
+    }
+}
+
+/* All of V. */
+template <int kTile, int kStages, class Args, class Shared>
+__device__ __forceinline__ void walk_v(const Args &a, Shared &s, int rank, int first, int step)
+{
+    const int total = a.n_blocks * a.heads * a.batch;
+    int vs = 0, vp = 0;
+    for (int w = first; w < total; w += step) {
+        const Item it = item_of(a, w);
+        Tiles<kTile> t(a, a.blocks[it.block]);
+        do {
+            ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
+            load_v(a, s, vs, t, it, rank);
+            if (++vs == kStages) vs = 0, vp ^= 1;
+        } while (t.next());
+    }
+}
+
+/* ---- those who compute ----------------------------------------------------------------------- */
+
+/* In both CTAs, since each loads into both. Here by every warp of the group: until all have, no
+ * barrier of the stage moves on from the phase that a warp may still have to look at (which would
+ * let it wait for ever), and the tile's word is the one that it reads. */
+__device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
+{
+    if ((tid & 31) == 0) ptx::bar_arrive(ptx::addr(bar));
+    if (tid == 0) ptx::bar_arrive_at(ptx::addr(bar), rank ^ 1);
+}
+
+/* One warpgroup, 64 rows. Tiles that all its rows attend to are pipelined: x_i = Q K_i^T and
+ * O += P_{i-1} V_{i-1} are issued together; the maxima of x_i are found under the second, its
+ * weights under the other warpgroups' products. Other tiles go one by one.
+ *
+ * Sums is the kernel's part, of kGroups warpgroups and kStages stages:
+ *
+ *   begin(it, row), end(it, row)   an item's; row: this thread's first, of the block
+ *   qk(stage), pv(stage)           issue x = Q K^T, O += P V
+ *   x, o                           their results, which move only by wgmma_wait() and pin()
+ *   raise(info), weigh()           x to P, in two halves, and O to P's base in the second; a tile
+ *                                  that all rows attend to
+ *   weigh_some(info, in0, in1)     the same of a tile that row attends to if in0, row + 8 if in1 */
+template <class Sums, class Args, class Shared>
+__device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int first, int step)
+{
+    constexpr int kSums = sizeof(Sums::o) / sizeof(float);
+    const int total = a.n_blocks * a.heads * a.batch;
+    const int c = (int)uniform(threadIdx.x >> 7) - 1; /* which warpgroup */
+    const int tid = threadIdx.x & 127, lane = tid & 31, warp = tid >> 5;
+    const int wg_row = rank * Sums::kGroups * 64 + c * 64; /* of the block */
+    const int my_row = wg_row + warp * 16 + (lane >> 2);
+    int ks = 0, kp = 0, vs = 0, vp = 0, turn = 0; /* stages of K and V, their barriers' parities */
+    Sums m(a, s, c);
+
+    auto take_turn = [&] { ptx::named_sync<256>(1 + c); };
+    auto pass_turn = [&] { ptx::named_arrive<256>(c + 1 == Sums::kGroups ? 1 : 2 + c); };
+    auto wait_v = [&] { ptx::bar_wait(ptx::addr(&s.v_full[vs]), vp); };
+    auto next_tile = [&]() -> uint32_t {
+        ptx::bar_wait(ptx::addr(&s.k_full[ks]), kp);
+        uint32_t word = 0;
+        if (lane == 0) word = ptx::shared_load(ptx::addr(&s.info[ks]));
+        return uniform(word);
+    };
+    auto free_k = [&](uint32_t info) {
+        free_stage(&s.k_empty[ks], tid, rank);
+        if (++ks == Sums::kStages) ks = 0, kp ^= 1;
+        if (info_last(info) && tid == 0) ptx::bar_arrive(ptx::addr(&s.q_empty));
+    };
+    auto free_v = [&] {
+        free_stage(&s.v_empty[vs], tid, rank);
+        if (++vs == Sums::kStages) vs = 0, vp ^= 1;
+    };
+    auto whole = [&](uint32_t i) { return row_first(i) <= wg_row && row_last(i) >= wg_row + 63; };
+
+    if (c == 0) ptx::named_arrive<256>(1); /* the first turn is warpgroup 0's */
+    for (int w = first; w < total; w += step, turn ^= 1) {
+        const Item it = item_of(a, w);
+        m.begin(it, my_row);
+        ptx::bar_wait(ptx::addr(&s.q_full), turn);
+        uint32_t info = next_tile();
+        for (;;) {
+            if (!whole(info)) { /* some of these rows, or none, attend to the tile */
+                const bool touched = row_first(info) <= wg_row + 63 && row_last(info) >= wg_row;
+                take_turn();
+                if (touched) {
+                    m.qk(ks);
+                    ptx::wgmma_wait<0>();
+                    ptx::pin(m.x);
+                }
+                pass_turn();
+                free_k(info);
+                wait_v();
+                if (touched) {
+                    const bool in0 = my_row >= row_first(info) && my_row <= row_last(info);
+                    const bool in1 = my_row + 8 >= row_first(info) && my_row + 8 <= row_last(info);
+                    m.weigh_some(info, in0, in1);
+                    volatile float kept[kSums]; /* a row outside keeps O, whatever V holds */
+#pragma unroll
+                    for (int i = 0; i < kSums; i++) kept[i] = m.o[i];
+                    m.pv(vs);
+                    ptx::wgmma_wait<0>();
+                    ptx::pin(m.o);
+#pragma unroll
+                    for (int i = 0; i < kSums; i++)
+                        if (!(i & 2 ? in1 : in0)) m.o[i] = kept[i];
+                }
+                free_v();
+                if (info_last(info)) break;
+                info = next_tile();
+                continue;
+            }
+            take_turn();
+            m.qk(ks);
+            pass_turn();
+            ptx::wgmma_wait<0>();
+            ptx::pin(m.x);
+            free_k(info);
+            m.raise(info);
+            m.weigh();
+            bool done = info_last(info);
+            while (!done) {
+                info = next_tile();
+                if (!whole(info)) break;
+                take_turn();
+                m.qk(ks);
+                wait_v();
+                m.pv(vs);
+                pass_turn();
+                ptx::wgmma_wait<1>();
+                ptx::pin(m.x);
+                free_k(info);
+                m.raise(info);
+                ptx::wgmma_wait<0>();
+                ptx::pin(m.o);
+                free_v();
+                m.weigh();
+                done = info_last(info);
+            }
+            wait_v();
+            m.pv(vs);
+            ptx::wgmma_wait<0>();
+            ptx::pin(m.o);
+            free_v();
+            if (done) break;
+        }
+        m.end(it, my_row);
+    }
+}
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+/* One thread, before the cluster goes on. */
+template <int kGroups, int kStages, class Shared>
+__device__ __forceinline__ void bars_init(Shared &s)
+{
+    ptx::bar_init(ptx::addr(&s.q_full), 1);
+    ptx::bar_init(ptx::addr(&s.q_empty), kGroups);
+    for (int i = 0; i < kStages; i++) {
+        ptx::bar_init(ptx::addr(&s.k_full[i]), 1);
+        ptx::bar_init(ptx::addr(&s.k_empty[i]), kGroups * (4 + kCtas - 1));
+        ptx::bar_init(ptx::addr(&s.v_full[i]), 1);
+        ptx::bar_init(ptx::addr(&s.v_empty[i]), kGroups * (4 + kCtas - 1));
+    }
+}
+
+/* Shared memory from its first 1024 bytes' boundary on. */
+template <class Shared> __device__ __forceinline__ Shared &shared_of(uint8_t *raw)
+{
+    return *reinterpret_cast<Shared *>((reinterpret_cast<uintptr_t>(raw) + 1023) &
+                                       ~uintptr_t(1023));
+}
+
+static inline void work_set(Work *a, const lvsa_attention *c, const void *tiles)
+{
+    const int block = lv_tile_block_rows(c->head_dim);
+    a->out = c->out;
+    a->out_batch = c->out_strides.batch;
+    a->out_token = c->out_strides.token;
+    a->out_head = c->out_strides.head;
+    a->lse = c->lse;
+    a->n_blocks = (int)((c->queries + block - 1) / block);
+    a->blocks = static_cast<const lv_tile_block *>(tiles);
+    a->runs = reinterpret_cast<const lv_tile_run *>(a->blocks + a->n_blocks);
+    a->heads = (int)c->heads;
+    a->group = (int)(c->heads / c->kv_heads);
+    a->batch = (int)c->batch;
+    a->rows = (int)c->queries;
+}
+
+/* A cluster on every pair of multiprocessors. */
+template <class Shared, class Args>
+static cudaError_t launch_clusters(void (*kernel)(Args), int threads, const Args &a, void *stream)
+{
+    const int shared = (int)sizeof(Shared) + 1024;
+    int device = 0, sms = 0;
+    cudaError_t e = cudaGetDevice(&device);
+    if (e == cudaSuccess) e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device);
+    if (e == cudaSuccess)
+        e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (e != cudaSuccess) return e;
+    cudaLaunchAttribute cluster = {};
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {kCtas, 1, 1};
+    cudaLaunchConfig_t cfg = {};
+    cfg.gridDim = dim3((unsigned)(sms / kCtas * kCtas));
+    cfg.blockDim = dim3((unsigned)threads);
+    cfg.dynamicSmemBytes = (size_t)shared;
+    cfg.stream = static_cast<cudaStream_t>(stream);
+    cfg.attrs = &cluster;
+    cfg.numAttrs = 1;
+    return cudaLaunchKernelEx(&cfg, kernel, a);
+}
+
+} /* namespace attn_sm90 */
