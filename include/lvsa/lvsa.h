@@ -225,7 +225,7 @@ typedef struct lvsa_job {
     int strict;                  /* 1: what a message would warn of ends the job instead          */
 
     /* All on the calling thread; any may be NULL. What returns non-zero ends the job: it fails with
-     * LVSA_ERR_CANCELLED. */
+     * LVSA_ERR_CANCELLED, whose sentence takes the place of the one that a callback may have got. */
     int (*on_progress)(void *user, const lvsa_progress *progress);
     int (*on_latents)(void *user, const float *latents, const int64_t shape[4]); /* undecoded */
     int (*on_frame)(void *user, const lvsa_frame *frame);

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs into an empty folder, then builds and runs the example against what is there, and nothing else:
+# Installs into an empty folder, then builds and runs the examples against what is there, and nothing else:
 # through pkg-config (shared, then static) and through CMake's find_package.
 # usage: install.sh BUILD-FOLDER C-COMPILER
 set -e
 build=$1
 cc=${2:-cc}
-example=$(pwd)/examples/attention.c
+examples=$(pwd)/examples
+example=$examples/attention.c
+tiny=$(pwd)/tests/golden/wan/tiny-a
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 
@@ -20,6 +22,21 @@ export PKG_CONFIG_PATH="$root/$libdir/pkgconfig"
 $cc -std=c11 -Wall -Wextra "$example" -o shared $(pkg-config --cflags --libs lvsa) -lm
 LD_LIBRARY_PATH="$root/$libdir" ./shared
 LD_LIBRARY_PATH="$root/$libdir" ldd ./shared | grep -q 'liblvsa.so.0 => ' || { echo "no soname"; exit 1; }
+
+# A video, and what is refused: the sentence of a failed callback isn't lost.
+cp -rL "$tiny" model
+echo '{"frames": 5, "height": 32, "width": 32, "steps": 1}' > model/lvsa.json
+export LD_LIBRARY_PATH="$root/$libdir"
+$cc -std=c11 -Wall -Wextra "$examples/generate.c" -o generate $(pkg-config --cflags --libs lvsa)
+./generate model fox fox.y4m
+test "$(wc -c < fox.y4m)" -gt 7680 || { echo "five frames of 32x32 are more than that"; exit 1; }
+! ./generate model fox fox.y4m 2> said || { echo "a video was replaced"; exit 1; }
+grep -q 'fox.y4m is there already' said
+mkfifo pipe.y4m
+head -c 100 pipe.y4m > /dev/null &
+! (trap '' PIPE; ./generate model fox pipe.y4m) 2> said || { echo "a broken pipe was no failure"; exit 1; }
+grep -q 'pipe.y4m: Broken pipe' said
+unset LD_LIBRARY_PATH
 
 $cc -std=c11 "$example" -o static "$libdir/liblvsa.a" $(pkg-config --cflags lvsa) \
     $(pkg-config --static --libs lvsa | sed 's/-llvsa//')
