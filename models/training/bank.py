@@ -24,7 +24,7 @@ from common import channels_last, rounded
 BATCH, CHUNK = 16, 512
 CAPACITY = 65536  # clips, 11 GB: more push the oldest out
 HELD = 256  # clips kept back, half of them of one object, half of two
-TWO = 0.5  # share of clips with two objects, whose loss is more than three times that of one
+TWO = 0.75  # share of clips with two objects, whose loss is three times that of one
 # What was learned least in run 1 comes twice, circles three times.
 OFTEN = ["circle", "circle", "bounce-diagonal", *(m for m in captions.MOTIONS if "-" in m[2:5])]
 

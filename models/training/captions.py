@@ -71,6 +71,11 @@ def write(scene, template=0):
     return TEMPLATES[template].format(objects=objects, background=scene["background"])
 
 
+def spans(caption):
+    """(begin, end) of each object's phrase in a caption, without its article."""
+    return [match.span() for match in _OBJECT.finditer(caption)]
+
+
 def read(caption):
     """The scene that a caption tells of; ValueError if it isn't one of ours."""
     text = " ".join(caption.lower().split())

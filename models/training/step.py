@@ -16,18 +16,20 @@ from common import step_if_finite
 WITHOUT_TEXT = 0.1  # share of clips whose text is empty, for guidance
 SHIFT = 3.0  # noise levels: s = SHIFT u / (1 + (SHIFT - 1) u), u logit-normal
 SPREAD = 1.2
+HIGH = 8.0  # the shift of half of them, as in sampling: what moves where is decided above 0.95
 
 
-def shifted(x):
+def shifted(x, shift=SHIFT):
     """Noise levels of normal numbers x."""
     u = torch.sigmoid(SPREAD * x)
-    return SHIFT * u / (1 + (SHIFT - 1) * u)
+    return shift * u / (1 + (shift - 1) * u)
 
 
 def noise_levels(count, device):
-    """Nine of ten from a shifted logit-normal distribution, one of ten uniform."""
-    s = shifted(torch.randn(count, device=device))
-    return torch.where(torch.rand(count, device=device) < 0.1, torch.rand(count, device=device), s)
+    """Nine of ten from shifted logit-normal distributions, one of ten uniform."""
+    normal, kind, even = torch.randn(count, device=device), *torch.rand(2, count, device=device)
+    s = torch.where(kind < 0.55, shifted(normal), shifted(normal, HIGH))
+    return torch.where(kind < 0.1, even, s)
 
 
 def even_levels(count, device):
@@ -52,7 +54,7 @@ class Step:
                 group["lr"] = self.rate
         t, y, x = bank.latents.shape[2:]
         self.table = wan_dit.rotary_table(t, y // 2, x // 2, model.head_dim, device)
-        self.parameters = [p for m in (model, encoder) for p in m.parameters()]
+        self.parameters = list(model.parameters())
         self.gradient = self.gather()
         self.graphs = None
 
@@ -75,6 +77,7 @@ class Step:
             torch.randn(z.shape, device=self.device),
         )
 
+    @torch.no_grad()
     def text(self, ids):
         with self.autocast():
             return wan_dit.pad_text(*text.encode(self.encoder, ids))

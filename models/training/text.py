@@ -13,6 +13,7 @@ import random
 
 import sentencepiece
 import torch
+from safetensors.torch import load_file, save_file
 from sentencepiece import sentencepiece_model_pb2
 from torch.nn import functional as F
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
@@ -94,6 +95,19 @@ def make_encoder(vocab_size):
             feed_forward_proj="gated-gelu",
         )
     )
+
+
+def save(encoder, path):
+    """Its weights, as load() and train_dit.py take them."""
+    shared = "encoder.embed_tokens.weight"  # the same as shared.weight
+    save_file({k: v for k, v in encoder.state_dict().items() if k != shared}, path)
+
+
+def load(path, vocab_size):
+    """The encoder that save() wrote, not to be trained on."""
+    encoder = make_encoder(vocab_size).requires_grad_(False)
+    encoder.load_state_dict(load_file(path), strict=False)
+    return encoder
 
 
 @functools.lru_cache

@@ -1,10 +1,10 @@
-"""Trains the transformer and the text encoder on latents of drawn clips.
+"""Trains the transformer on latents of drawn clips.
 
     python train_dit.py --work DIR --seconds 520 --planned 775
     torchrun --nproc-per-node 2 train_dit.py --work DIR --seconds 390 --last
 
-Takes vae.safetensors, vae.json and spiece.model from DIR, leaves dit.safetensors and
-text.safetensors there (f32 averages of the weights) and state.pt, from which the next call goes on.
+Takes vae.safetensors, vae.json, text.safetensors and spiece.model from DIR, leaves dit.safetensors
+there (f32 averages of the weights) and state.pt, from which the next call goes on.
 The learning rate falls to nothing over --planned seconds of training, of all calls together, or by
 the end of the --last one. Under torchrun each process draws --batch clips a step of its own.
 Without state.pt a call goes on from the averages, without either it begins. Prints the loss on
@@ -35,12 +35,12 @@ AGREE = 20  # steps between two looks at the clock, which is the first process's
 AHEAD = 4  # steps that the host may be ahead of the device: its clock ends the training
 
 
-def optimizers_for(kind, model, encoder, fused):
+def optimizers_for(kind, model, fused):
     """[AdamW], or for kind "muon" Muon for the matrices of the transformer's blocks and AdamW for
     the rest."""
     matrices = [p for p in model.blocks.parameters() if p.dim() == 2] if kind == "muon" else []
     taken = set(map(id, matrices))
-    rest = [p for m in (model, encoder) for p in m.parameters() if id(p) not in taken]
+    rest = [p for p in model.parameters() if id(p) not in taken]
     adam = torch.optim.AdamW(
         rest, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=fused, capturable=fused
     )
@@ -88,9 +88,8 @@ def arguments():
     return parser.parse_args()
 
 
-def restore(work, kind, model, encoder, optimizers, average):
+def restore(work, kind, model, optimizers, average):
     """(step, seconds trained, step at which the optimizers began) of what `work` has."""
-    both = torch.nn.ModuleList([model, encoder])
     device = str(next(model.parameters()).device)
     if (work / "state.pt").exists():
         state = torch.load(work / "state.pt", map_location=device)
@@ -99,7 +98,7 @@ def restore(work, kind, model, encoder, optimizers, average):
                 f"{work / 'state.pt'}: made with --optimizer {state['kind']}, not {kind}: name "
                 "that one, or remove the file to go on from the averaged weights"
             )
-        both.load_state_dict(state["weights"])
+        model.load_state_dict(state["weights"])
         for optimizer, kept in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(kept)
         average.mean = state["average"]
@@ -107,7 +106,6 @@ def restore(work, kind, model, encoder, optimizers, average):
     step, elapsed = 0, 0.0
     if (work / "dit.safetensors").exists():
         model.load_state_dict(load_file(work / "dit.safetensors", device))
-        encoder.load_state_dict(load_file(work / "text.safetensors", device), strict=False)
         meta = json.loads((work / "dit.json").read_text())
         step, elapsed = meta["step"], meta["elapsed"]
     else:
@@ -116,12 +114,11 @@ def restore(work, kind, model, encoder, optimizers, average):
     return step, elapsed, step
 
 
-def save(work, kind, model, encoder, optimizers, average, step, elapsed, fresh):
-    both = torch.nn.ModuleList([model, encoder])
+def save(work, kind, model, optimizers, average, step, elapsed, fresh):
     torch.save(
         {
             "kind": kind,
-            "weights": both.state_dict(),
+            "weights": model.state_dict(),
             "optimizers": [o.state_dict() for o in optimizers],
             "average": average.mean,
             "step": step,
@@ -132,10 +129,6 @@ def save(work, kind, model, encoder, optimizers, average, step, elapsed, fresh):
     )
     average.swap()
     save_file(model.state_dict(), work / "dit.safetensors")
-    save_file(
-        {k: v for k, v in encoder.state_dict().items() if k != "encoder.embed_tokens.weight"},
-        work / "text.safetensors",
-    )
     (work / "dit.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
     average.swap()
 
@@ -145,10 +138,11 @@ def make_step(args, device, begin, processes):
     cuda = device == "cuda"
     tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
     torch.manual_seed(0)
-    model, encoder = wan_dit.DiT().to(device), text.make_encoder(tokenizer.size()).to(device)
-    optimizers = optimizers_for(args.optimizer, model, encoder, cuda)
-    average = Average(torch.nn.ModuleList([model, encoder]), 0.9995)
-    restored = restore(args.work, args.optimizer, model, encoder, optimizers, average)
+    model = wan_dit.DiT().to(device)
+    encoder = text.load(args.work / "text.safetensors", tokenizer.size()).to(device)
+    optimizers = optimizers_for(args.optimizer, model, cuda)
+    average = Average(model, 0.9995)
+    restored = restore(args.work, args.optimizer, model, optimizers, average)
     torch.manual_seed(restored[0] + 1000003 * processes.rank)  # other clips and noise in each
     if cuda:
         wan_vae.norm_silu = torch.compile(wan_vae.norm_silu, dynamic=True)
@@ -185,7 +179,7 @@ def main():
     first = processes.rank == 0
 
     def keep():
-        parts = train.model, train.encoder, train.optimizers, train.average
+        parts = train.model, train.optimizers, train.average
         save(args.work, args.optimizer, *parts, step, elapsed + time.time() - start, fresh)
 
     def measure():
