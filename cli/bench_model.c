@@ -204,6 +204,7 @@ static exit_code run_bench(const void *settings, lvsa_phase phase,
     o.repeat = r.runs, o.offload = s->offload.value;
     o.guidance = s->guidance.value, o.ranks = together_get_ranks();
     o.sequence = (lvsa_sequence)s->sequence.value, o.cfg_parallel = s->cfg.value;
+    if (s->sequence.value) TRY(together_warn_alone("--sequence-parallel", 0));
     TRY(begin(&o));
     r.seconds = calloc((size_t)r.runs, sizeof *r.seconds);
     if (!r.seconds) return complain(CODE_MEMORY, "%d times don't fit in memory", r.runs);

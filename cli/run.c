@@ -287,16 +287,12 @@ static exit_code read_device(lvsa_pipeline_options *o, const char *name)
 }
 
 /* What one process can't do isn't worth a refusal; two groups of it are, and the library does. */
-static exit_code check_sharing(const generate_settings *s, const lvsa_ranks *ranks)
+static exit_code check_sharing(const generate_settings *s)
 {
     const char *name = s->sharing.vae.value        ? "--vae-parallel"
                        : s->sharing.sequence.value ? "--sequence-parallel"
                                                    : NULL;
-    if (!name || (ranks && lvsa_ranks_get_size(ranks) > 1)) return CODE_DONE;
-    return warn(s->tell.strict.value,
-                "%s: there is one process, which shares with nobody; mpirun -n 4 lvsa ... starts "
-                "four",
-                name);
+    return name ? together_warn_alone(name, s->tell.strict.value) : CODE_DONE;
 }
 
 /* Everything that can be known before the first step. */
@@ -315,7 +311,7 @@ static exit_code prepare(run *r)
     if (!r->task->decode) TRY(job_check(&s->job));
     TRY(pictures_check(&s->pictures));
     TRY(complain_model(lvsa_pipeline_open(&r->pipeline, &o)));
-    TRY(check_sharing(s, o.ranks));
+    TRY(check_sharing(s));
     if (o.offload && lvsa_pipeline_get_device(r->pipeline) == LVSA_DEVICE_CPU)
         TRY(warn(s->tell.strict.value,
                  "--offload: the CPU computes, and has nothing to offload to"));

@@ -12,6 +12,15 @@ bool together_is_first(void) { return !ranks || lvsa_ranks_get_rank(ranks) == 0;
 
 lvsa_ranks *together_get_ranks(void) { return ranks; }
 
+exit_code together_warn_alone(const char *flag, int strict)
+{
+    if (ranks && lvsa_ranks_get_size(ranks) > 1) return CODE_DONE;
+    return warn(strict,
+                "%s: there is one process, which shares with nobody; mpirun -n 4 lvsa ... starts "
+                "four",
+                flag);
+}
+
 static exit_code tell(int *word)
 {
     gone = true;
