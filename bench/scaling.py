@@ -1,10 +1,12 @@
 """A transformer's passes on 1 to N GPUs of one host: measured, beside what a model of bytes and balance predicts.
 
-usage: python bench/scaling.py LVSA MODEL... [--frames 321 961] [--ranks 1 2 4 8] [--repeat 2] [--gbps 300]
-                               [--us 14] [--device cuda] [--size 480x832] [--svg FILE] [--budget SECONDS]
+usage: python bench/scaling.py LVSA MODEL... [--frames 321 961] [--ranks 1 2 4 8] [--predict 64]
+                               [--repeat 2] [--gbps 300] [--us 14] [--device cuda] [--size 480x832] [--svg FILE]
+                               [--budget SECONDS]
 LVSA is the program, MODEL directories that `lvsa synth` has made; `--parts transformer --layers 6` is enough,
 since layers are alike. Starts ranks itself, as torchrun would, each way of sharing in turn; prints a table in Markdown
-and, with --svg, draws speed-ups. What isn't done after --budget seconds is left out.
+and, with --svg, draws speed-ups. Numbers after --predict are predicted alone. What isn't done after --budget seconds
+is left out.
 
 The prediction is that of docs/SPEED.md, from one GPU's pass of T seconds, of which A in self-attention and text's; L
 layers; rank r has f of F frames, and in a layer sends or gets B bytes in n messages at --gbps and --us each, hidden
@@ -33,6 +35,7 @@ def parse():
     p.add_argument("models", nargs="+")
     p.add_argument("--frames", type=int, nargs="+", default=[321, 961])
     p.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8])
+    p.add_argument("--predict", type=int, nargs="*", default=[])
     p.add_argument("--repeat", type=int, default=2)
     p.add_argument("--gbps", type=float, default=300.0)
     p.add_argument("--us", type=float, default=14.0)
@@ -77,14 +80,17 @@ class Bench:
         height, width = self.o.size.split("x")
         out = subprocess.run([self.o.lvsa, "plan", "--family", family, "--num-frames", str(frames), "--height", height,
                               "--width", width, "--ranks", str(ranks), "--json"], text=True, capture_output=True)
-        return json.loads(out.stdout)
+        return json.loads(out.stdout)["ranks"] if out.returncode == 0 else None
 
     def predict(self, way, model, one, frames, ranks):
-        """Seconds of a pass on so many ranks, or None where heads can't be dealt to them."""
+        """Seconds of a pass on so many ranks, or None where frames or heads can't be dealt to them."""
+        of = self.plan(one["family"], frames, ranks)
+        if of is None:
+            return None
         with open(os.path.join(model, "transformer", "config.json")) as file:
             config = json.load(file)
         layers, width = config["num_layers"], config["num_attention_heads"] * config["attention_head_dim"]
-        of, rate, took = self.plan(one["family"], frames, ranks)["ranks"], self.o.gbps * 1e9, one["operations"]
+        rate, took = self.o.gbps * 1e9, one["operations"]
         share = lambda r: r["frames"] / one["latent_frames"]
         if way == "Ulysses":
             if config["num_attention_heads"] % ranks:
@@ -129,32 +135,36 @@ def draw(path, points):
 def main():
     o = parse()
     bench, points = Bench(o), {}
-    print("| model, frames | GPUs | shared by | s | speed-up | efficiency | waiting | predicted s |\n|---|---|---|---|---|---|"
-          "---|---|", flush=True)
+    print("| model, frames | GPUs | shared by | s | speed-up | efficiency | waiting | predicted s | speed-up |\n"
+          "|---|---|---|---|---|---|---|---|---|", flush=True)
     for model in o.models:
         for frames in o.frames:
             one = bench.run(model, frames, 1, [])
             if not one:
-                print(f"| {model}, {frames} | 1 | | failed, or out of time |||||", flush=True)
+                print(f"| {model}, {frames} | 1 | | failed, or out of time ||||||", flush=True)
                 continue
             name = f"{one['family']}, {frames}"
-            print(f"| {name} | 1 | | {one['median_s']:.4f} | 1 | | | |", flush=True)
+            print(f"| {name} | 1 | | {one['median_s']:.4f} | 1 | | | | |", flush=True)
             for way, extra in WAYS.items():
-                for n in [n for n in o.ranks if n > 1]:
+                for n in sorted(set(o.ranks + o.predict) - {1}):
                     half = max(n // 2, 1) if way == "CFG" else n
                     guess = (bench.predict("halo" if way == "CFG" else way, model, one, frames, half) if half > 1
                              else one["median_s"])
                     if guess is None:
                         continue  # heads that can't be dealt
+                    base = one["median_s"] * (2 if way == "CFG" else 1)
+                    expected = f"{guess:.4f} | {base / guess:.2f}"
+                    if n not in o.ranks:
+                        print(f"| {name} | {n} | {way} | | | | | {expected} |", flush=True)
+                        continue
                     r = bench.run(model, frames, n, extra)
                     if not r:
-                        print(f"| {name} | {n} | {way} | failed, or out of time |||||", flush=True)
+                        print(f"| {name} | {n} | {way} | failed, or out of time ||||||", flush=True)
                         continue
-                    base = one["median_s"] * (2 if way == "CFG" else 1)
                     speed = base / r["median_s"]
                     waited = r["operations"].get("exchange", {"ms": 0.0})["ms"] / 1e3 / r["timed_s"]
                     print(f"| {name} | {n} | {way} | {r['median_s']:.4f} | {speed:.3f} | {100 * speed / n:.1f} % | "
-                          f"{100 * waited:.1f} % | {guess:.4f} |", flush=True)
+                          f"{100 * waited:.1f} % | {expected} |", flush=True)
                     points.setdefault(f"{name}, {way}", []).append((n, speed, base / guess))
     if o.svg and points:
         draw(o.svg, points)
