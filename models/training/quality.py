@@ -2,10 +2,11 @@
 kinds of attention, made by the program itself and judged by check_video.py.
 
     python quality.py --lvsa ../../build/lvsa --model ../tiny-wan --out DIR --docs ../../docs
-        [--captions 64] [--frames 81 161 321 481] [--methods ...] [--device cuda] [--workers 10]
+        [--captions 64] [--frames 81 161 321 481] [--methods ...] [--device cuda:0 cuda:1] [--workers 20]
 
 Rows are kept in DIR/rows.json: what is there isn't made again, so that the work can be cut as short
-as wanted, here by --seconds. --write only writes the page of what there is. Python and numpy only.
+as wanted, here by --seconds. Several devices take turns. --write only writes the page of what there
+is. Python and numpy only.
 """
 
 import os
@@ -14,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the checker runs in a proc
 
 import argparse
 import concurrent.futures
+import itertools
 import json
 import multiprocessing
 import pathlib
@@ -73,9 +75,11 @@ class Work:
         with concurrent.futures.ProcessPoolExecutor(workers, context) as judges:
             list(judges.map(abs, range(workers)))  # they start before there are threads
             with concurrent.futures.ThreadPoolExecutor(workers) as makers:
-                list(makers.map(lambda job: self.one(job, judges), self.jobs(horizon)))
+                devices = itertools.cycle(self.args.device)
+                jobs = list(self.jobs(horizon))
+                list(makers.map(lambda *job: self.one(*job, judges), jobs, devices))
 
-    def one(self, job, judges):
+    def one(self, job, device, judges):
         if time.time() - self.begin > self.args.seconds:
             return
         number, frames, method = job
@@ -86,7 +90,7 @@ class Work:
             subprocess.run(
                 [self.args.lvsa, "generate", "-q", "-m", self.args.model, "-p", caption]
                 + ["-S", str(SEED + number), "--num-frames", str(frames)]
-                + ["--device", self.args.device, *METHODS[method][1], "-o", video],
+                + ["--device", device, *METHODS[method][1], "-o", video],
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
@@ -147,7 +151,7 @@ def plot(rows, methods, attribute, horizon):
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 290" '
         'font-family="sans-serif" font-size="12">',
         '<rect width="680" height="290" fill="#fff"/>',
-        f'<text x="60" y="20">{attribute} right in the last quarter, one object</text>',
+        f'<text x="60" y="20">{attribute} right in the last quarter, all captions</text>',
     ]
     for value in (0, 0.25, 0.5, 0.75, 1):
         parts.append(
@@ -175,11 +179,12 @@ def page(rows, horizon, docs):
     methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
     lines = ["# Quality beyond the training length", ""]
     lines += (pathlib.Path(__file__).parent / "quality.md").read_text().splitlines()
-    for count, title in ((1, "One object"), (2, "Two objects")):
-        some = [r for r in rows if objects_of(r) == count]
+    parts = ("All captions", (1, 2)), ("One object", (1,)), ("Two objects", (2,))
+    for title, counts in parts:
+        some = [r for r in rows if objects_of(r) in counts]
         if some:
             lines += ["", f"## {title}", "", table(some, methods)[:-1]]
-        if count == 1 and len({r["frames"] for r in some}) > 1:
+        if len(counts) == 2 and len({r["frames"] for r in some}) > 1:
             for attribute in ("colour", "motion"):
                 drawn = plot(some, methods, attribute, horizon)
                 (docs / f"quality-{attribute}.svg").write_text(drawn)
@@ -194,7 +199,7 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--docs", required=True, type=pathlib.Path)
     parser.add_argument("--lvsa", default="lvsa")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", nargs="+", default=["auto"])
     parser.add_argument("--frames", type=int, nargs="+", default=[81, 161, 321, 481])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--captions", type=int, default=64)
