@@ -5,7 +5,7 @@ set -e
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 CC=clang cmake -S . -B build-fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLVSA_LIBFUZZER=ON -DLVSA_BENCH=OFF \
-    -DLVSA_OPENMP=OFF -DLVSA_SANITIZE=fuzzer-no-link,address,undefined > /dev/null
+    -DLVSA_OPENMP=OFF -DLVSA_CUDA=OFF -DLVSA_SANITIZE=fuzzer-no-link,address,undefined > /dev/null
 cmake --build build-fuzz -j "$(nproc)" > /dev/null
 for target in build-fuzz/tests/fuzz/fuzz_*; do
     [ -f "$target" ] && [ -x "$target" ] || continue
