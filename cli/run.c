@@ -69,7 +69,7 @@ typedef struct run {
     pictures pictures;
     progress progress;
     lvsa_progress at;    /* the last that was reported                  */
-    double start, stage; /* when the run began, and the last stage ended */
+    double start, stage; /* when the run began; a stage, or a step of it, ended last */
     lvsa_status failure; /* of the writer                               */
     char sentence[1024]; /* and its words                               */
 } run;
@@ -94,9 +94,10 @@ static exit_code show_mask(const run *r, int step)
 }
 
 /* What environment and flags ask to be logged at the end of a step. */
-static void log_step(const run *r, const lvsa_progress *now)
+static void log_step(run *r, const lvsa_progress *now)
 {
     struct rusage usage;
+    r->stage = clock_seconds();
     if (r->s->tell.times.value)
         say(TALK_NORMAL, "[LVSA-TIME] step=%d dt=%.3fs", now->done,
             now->seconds - (r->at.phase == now->phase ? r->at.seconds : 0.0));

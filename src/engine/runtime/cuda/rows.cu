@@ -162,30 +162,25 @@ __device__ static void store8(__nv_fp8_storage_t *to, const float (&x)[kVector],
     *reinterpret_cast<uint2 *>(to) = bits;
 }
 
-/* What a lane's vectors become, twice: for the row's largest number, then to be written. Keeping
- * them between the two would take registers that more rows at a time make better use of. */
+/* What a lane's vectors become, kept until the row's largest number is known. */
 template <int kWarps, int kVectors, class Make>
 __device__ static void store_row(e4m3_rows out, vector (&v)[kVectors], const place<kWarps> &p,
                                  int64_t rows, int width, float *shared, const Make &make)
 {
-    float size = 0.0f, f[kVector];
+    float size = 0.0f, f[kVectors][kVector];
 #pragma unroll
     for (int i = 0; i < kVectors; i++) {
         const int at = (i * 32 * kWarps + p.lane) * kVector;
         if (at >= width) continue;
-        make(f, v[i], at);
-        for (int j = 0; j < kVector; j++) size = fmaxf(size, fabsf(f[j]));
+        make(f[i], v[i], at);
+        for (int j = 0; j < kVector; j++) size = fmaxf(size, fabsf(f[i][j]));
     }
     const float factor = lv_e4m3_factor(max_of_row<kWarps>(size, shared));
     if (p.row >= rows) return;
 #pragma unroll
     for (int i = 0; i < kVectors; i++) {
         const int at = (i * 32 * kWarps + p.lane) * kVector;
-        if (at >= width) continue;
-        uint4 &bits = v[i].bits; /* as if they were others: nothing is kept */
-        asm volatile("" : "+r"(bits.x), "+r"(bits.y), "+r"(bits.z), "+r"(bits.w));
-        make(f, v[i], at);
-        store8(out.data + p.row * width + at, f, factor);
+        if (at < width) store8(out.data + p.row * width + at, f[i], factor);
     }
     if (p.lane == 0) out.scale[p.row] = 1.0f / factor;
 }
