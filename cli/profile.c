@@ -3,8 +3,8 @@
 
 #include <stdbool.h>
 
-/* "612.3", then how much of the peak that is: of `seconds` those that it would take; "-" where there
- * is nothing to divide. */
+/* "612.3", then how much of the peak that is: of `seconds` those that it would take; "-" where
+ * there is nothing to divide. */
 static void print_rate(FILE *out, double amount, double seconds, double unit, double least_seconds)
 {
     const bool known = amount > 0.0 && seconds > 0.0;
