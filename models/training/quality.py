@@ -2,7 +2,8 @@
 kinds of attention, made by the program itself and judged by check_video.py.
 
     python quality.py --lvsa ../../build/lvsa --model ../tiny-wan --out DIR --docs ../../docs
-        [--captions 64] [--frames 81 161 321 481] [--methods ...] [--device cuda:0 cuda:1] [--workers 20]
+        [--captions 64] [--frames 81 161 321 481] [--methods ...] [--workers 20]
+        [--device cuda:0 cuda:1]
 
 Rows are kept in DIR/rows.json: what is there isn't made again, so that the work can be cut as short
 as wanted, here by --seconds. Several devices take turns. --write only writes the page of what there

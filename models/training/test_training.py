@@ -18,6 +18,7 @@ import clips
 import dit as wan_dit
 import sample
 import text
+import train_text
 import vae as wan_vae
 from bank import Bank
 from common import Average
@@ -165,6 +166,31 @@ def test_encoder():
         ids = torch.randint(1, 100, (3, length)) * mask
         wanted = encoder(ids, attention_mask=mask.long()).last_hidden_state * mask[..., None]
         assert error(text.encode(encoder, ids)[0], wanted) < 1e-5
+
+
+def test_binding():
+    """Labels stand where their words do, and after a few steps each row tells whose it is."""
+    tokenizer = text.Tokenizer(text.make_tokenizer())
+    scene = {"background": "gray", "objects": []}
+    for o in ("small", "red", "circle", "left"), (None, "blue", "square", "bounce-y"):
+        scene["objects"].append(dict(zip(("size", "colour", "shape", "motion"), o)))
+    caption = captions.write(scene, 1)
+    labels, ids = train_text.labels_of(scene, caption, tokenizer), tokenizer([caption])[0]
+    red, blue = (labels[:, 0] == 0), (labels[:, 0] == 2)
+    assert tokenizer.model.decode(ids[red].tolist()) == "small red circle moving left"
+    assert tokenizer.model.decode(ids[blue].tolist()) == "blue square bouncing up and down"
+    assert (labels[red] == torch.tensor([0, 1, 0, 0, 2])).all()
+    assert (labels[blue] == torch.tensor([2, 0, 1, 10, 2])).all()
+    torch.manual_seed(0)
+    encoder, heads = text.make_encoder(tokenizer.size()), train_text.Heads()
+    train_text.look_near(encoder)
+    optimizer, rng = train_text.optimizer_for(encoder, heads), random.Random(0)
+    draw = lambda count, held: train_text.draw(rng, tokenizer, count, held)
+    for _ in range(60):
+        train_text.learn(encoder, heads, optimizer, *draw(train_text.BATCH, False))
+    shares = train_text.right(encoder, heads, *draw(100, True))
+    print("  right:", ", ".join(f"{k} {v:.3f}" for k, v in shares.items()))
+    assert min(shares.values()) > 0.9
 
 
 @torch.no_grad()
