@@ -220,14 +220,16 @@ typedef struct lvsa_job {
     lvsa_backend backend;        /* of the self-attention                                         */
     int attention_fp8;           /* 1: its products in fp8, see lvsa_attention                    */
     lvsa_riflex riflex;
-    const float *noise;          /* f32 [C, T, Y, X] to start from instead of the seed's, or NULL */
+    const float *noise;          /* f32 [C, T, Y, X] to start from in place of the seed's, or NULL:
+                                    sizes as on_latents has them, of Wan 16, (frames - 1) / 4 + 1,
+                                    height / 8 and width / 8                                      */
     const lvsa_state *state;     /* to go on from, where one was left; NULL: begin with noise     */
     int strict;                  /* 1: what a message would warn of ends the job instead          */
 
     /* All on the calling thread; any may be NULL. What returns non-zero ends the job: it fails with
-     * LVSA_ERR_CANCELLED, whose sentence takes the place of the one that a callback may have got. */
+     * LVSA_ERR_CANCELLED, and the sentence of a call that failed in a callback is gone. */
     int (*on_progress)(void *user, const lvsa_progress *progress);
-    int (*on_latents)(void *user, const float *latents, const int64_t shape[4]); /* undecoded */
+    int (*on_latents)(void *user, const float *latents, const int64_t shape[4]); /* C, T, Y, X */
     int (*on_frame)(void *user, const lvsa_frame *frame);
     int (*on_preview)(void *user, const lvsa_preview *preview); /* after each step */
     int (*on_state)(void *user, const lvsa_state *state); /* after each step; valid in the call   */

@@ -5,6 +5,15 @@
  *   anchors   the first frames and every keyframe, the same for all; the keyframe grid moves on by
  *             one frame each denoising step;
  *   window    the neighbours of f.
+ * With first anchors n, interval k, rotation r, half-width W and training horizon R, all in latent
+ * frames (LVSA, arXiv 2605.31057; LongVideoSparseAttention 1.2.0, lvsa/sparse_attention.py):
+ *   anchors   G = {0 .. n-1} and {(r + i*k) mod T, 0 <= i < ceil(T/k)}
+ *   window    [f-W, f+W], moved into [0, T-1] at the ends; none for W = 0. Expanded: then a frame
+ *             wider, left and right in turns, until it holds min(2W+1, T-|G|) frames that are no
+ *             anchors
+ *   k = AUTO  with a budget b = max(n+1, floor(R * scale)) and m = 2W+n: 1, which is dense, where
+ *             T <= b, else the larger of the widest spacing with at least max(n, b - min(2W+1, T))
+ *             anchors at rotation 0 and ceil((T-m) / max(b-m, 1))
  * A plan holds the pattern of one video at one denoising step. The attention call takes tensors and
  * the plan's runs; it needs no plan when everything attends to everything.
  *

@@ -91,7 +91,7 @@ static lvsa_status check_room(const lv_synth_job *job)
     const double room = (double)v.f_bavail * (double)v.f_frsize;
     if (room >= (double)wanted) return LVSA_OK;
     return lv_fail(LVSA_ERR_IO,
-                   "%s: %.1f GB are to be written and %.1f GB are free; make room, or leave parts "
+                   "%s: %.3g GB are to be written and %.3g GB are free; make room, or leave parts "
                    "out",
                    job->directory, 1e-9 * (double)wanted, 1e-9 * room);
 }
