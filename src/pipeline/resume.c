@@ -231,9 +231,13 @@ lvsa_status lv_work_take_texts(lv_work *w)
     for (int i = 0; i < w->texts; i++) {
         const lv_weight *text = &s->text[i];
         w->length[i] = (int64_t)text->shape[0];
-        if ((int64_t)text->shape[1] != w->text_width || w->length[i] > w->padded)
-            return lv_fail(LVSA_ERR_FORMAT, "%s: text %d is of another size: it is damaged",
+        if ((int64_t)text->shape[1] != w->text_width)
+            return lv_fail(LVSA_ERR_FORMAT, "%s: text %d is of another width: it is damaged",
                            lv_state_path(s), i);
+        if (w->length[i] > w->padded)
+            return lv_fail(LVSA_ERR_ARGUMENT,
+                           "%s: a text of %lld tokens, and the job takes %lld: another run's",
+                           lv_state_path(s), (long long)w->length[i], (long long)w->padded);
         w->embedding[i] = lv_zalloc_array(text->count, sizeof *w->embedding[i]);
         if (!w->embedding[i])
             return lv_fail(LVSA_ERR_MEMORY, "a text's embedding doesn't fit in memory");

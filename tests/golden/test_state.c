@@ -234,6 +234,15 @@ static void another_job_is_refused(void **state)
     if (device == LVSA_DEVICE_CPU) /* a GPU has no such back end */
         job = sparse_job(), job.backend = LVSA_BACKEND_REF, refuse(p, job, s, "its backend is");
     job = sparse_job(), job.text_tokens = 32, refuse(p, job, s, "its text tokens is 512");
+    job = sparse_job(), job.text_tokens = 1,
+    refuse(p, job, s, "tokens, and the job takes 1: another run's");
+    const lv_schedule_options schedule = p->schedule; /* as if the checkpoint said otherwise */
+    p->schedule.even_grid = !schedule.even_grid, refuse(p, sparse_job(), s, "its even grid is");
+    p->schedule = schedule, p->schedule.order = 1,
+    refuse(p, sparse_job(), s, "its solver order is 2");
+    p->schedule = schedule, p->schedule.train_steps = 500;
+    refuse(p, sparse_job(), s, "its training steps is 1000");
+    p->schedule = schedule;
     p->device->fp8 = true; /* as if its model, which is open, had been opened so */
     refuse(p, sparse_job(), s, "its precision is \"the device's\", and this job's \"fp8\"");
     lvsa_state_close(&s);
