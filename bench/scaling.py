@@ -19,6 +19,7 @@ is the first rank's, for messages and for ranks that have more to do.
 """
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -108,26 +109,30 @@ class Bench:
 
 
 def draw(path, points):
-    """points: {label: [(ranks, measured speed-up, predicted)]}"""
+    """points: {label: [(ranks, measured speed-up or None, predicted)]}; drawn as shares of the ranks, 50 to 105 %.
+    Up to eight: beyond lie single predictions."""
+    points = {label: [p for p in of if p[0] <= 8] for label, of in points.items()}
+    height, left, right, top, bottom = 420, 60, 460, 20, 360
     most = max([n for p in points.values() for n, _, _ in p] + [2])
-    size, edge = 420, 50
-    at = lambda n, s: (edge + (size - 2 * edge) * n / most, size - edge - (size - 2 * edge) * s / most)
+    x = lambda n: left + (right - left) * math.log2(n) / math.log2(most)
+    y = lambda share: bottom - (bottom - top) * (min(max(share, 0.5), 1.05) - 0.5) / 0.55
+    at = lambda n, speed: (x(n), y(speed / n))
     colours = ["#0b6", "#06c", "#c60", "#a0a", "#666", "#c03"]
-    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{size + 260}" height="{size}" font-family="sans-serif" '
-           'font-size="12">', f'<rect width="{size + 260}" height="{size}" fill="white"/>']
-    x0, y0 = at(0, 0)
-    x1, y1 = at(most, most)
-    svg.append(f'<path d="M{x0},{y1}V{y0}H{x1}M{x0},{y0}L{x1},{y1}" stroke="#999" fill="none"/>')
-    svg += [f'<text x="{at(n, 0)[0]}" y="{y0 + 16}" text-anchor="middle">{n}</text>' for n in (1, 2, 4, 8) if n <= most]
-    svg.append(f'<text x="{(x0 + x1) / 2}" y="{y0 + 34}" text-anchor="middle">GPUs; lines: predicted, points: measured'
-               '</text>')
+    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{right + 240}" height="{height}" '
+           'font-family="sans-serif" font-size="12">', f'<rect width="{right + 240}" height="{height}" fill="white"/>']
+    for percent in range(50, 101, 10):
+        svg.append(f'<path d="M{left},{y(percent / 100):.1f}H{right}" stroke="#ddd"/>'
+                   f'<text x="{left - 8}" y="{y(percent / 100) + 4:.1f}" text-anchor="end">{percent} %</text>')
+    ticks = [2 ** i for i in range(int(math.log2(most)) + 1)]
+    svg += [f'<text x="{x(n):.1f}" y="{bottom + 18}" text-anchor="middle">{n}</text>' for n in ticks]
+    svg.append(f'<text x="{left}" y="{bottom + 40}">GPUs; speed-up over one, as a '
+               'share of their number. Lines: predicted, points: measured</text>')
     for i, (label, p) in enumerate(points.items()):
         c = colours[i % len(colours)]
-        line = [(1, 1.0)] + [(n, s) for n, _, s in p if s]
         svg.append('<polyline fill="none" stroke="%s" points="%s"/>' %
-                   (c, " ".join("%.1f,%.1f" % at(n, s) for n, s in line)))
-        svg += ['<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>' % (*at(n, s), c) for n, s, _ in p]
-        svg.append(f'<text x="{size}" y="{edge + 18 * i}" fill="{c}">{label}</text>')
+                   (c, " ".join("%.1f,%.1f" % at(n, s) for n, s in [(1, 1.0)] + [(n, s) for n, _, s in p])))
+        svg += ['<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>' % (*at(n, s), c) for n, s, _ in p if s]
+        svg.append(f'<text x="{right + 20}" y="{top + 20 + 18 * i}" fill="{c}">{label}</text>')
     with open(path, "w") as f:
         f.write("\n".join(svg + ["</svg>\n"]))
 
@@ -156,6 +161,7 @@ def main():
                     expected = f"{guess:.4f} | {base / guess:.2f}"
                     if n not in o.ranks:
                         print(f"| {name} | {n} | {way} | | | | | {expected} |", flush=True)
+                        points.setdefault(f"{name}, {way}", []).append((n, None, base / guess))
                         continue
                     r = bench.run(model, frames, n, extra)
                     if not r:
