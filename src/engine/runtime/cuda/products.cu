@@ -111,6 +111,7 @@ constexpr int kFavourites = 3;   /* whose variants are tried */
 constexpr int kVariants = 16;    /* of each, at most         */
 constexpr int kCandidates = kProposals + kFavourites * kVariants;
 constexpr int kFinalists = 5;    /* that are timed again     */
+constexpr int kTurns = 3;        /* so often                 */
 constexpr float kWorkMs = 15.0f; /* for so long at a time   */
 
 /* None is no failure for e4m3 products that don't fill the card: with few tiles and long sums
@@ -222,7 +223,7 @@ static float time_of(trial *t, lv_cuda *gpu, problem *d, const cublasLtMatmulAlg
     for (int i = 0; i <= runs; i++) {
         float ms = INFINITY;
         if (cudaEventRecord(t->begin, gpu->stream) != cudaSuccess) return INFINITY;
-        for (int j = 0; j < times; j++)
+        for (int j = 0; j < (i > 0 ? times : 1); j++)
             if (run(gpu, d, how, &t->o)) return INFINITY;
         if (cudaEventRecord(t->end, gpu->stream) != cudaSuccess) return INFINITY;
         if (cudaEventSynchronize(t->end) != cudaSuccess) return INFINITY;
@@ -233,8 +234,8 @@ static float time_of(trial *t, lv_cuda *gpu, problem *d, const cublasLtMatmulAlg
 }
 
 /* A proposal's kernel in the other variants that it has, by a number that cuBLASLt doesn't explain
- * ("custom option"). The fastest are often not proposed: 1536 -> 8960 with bias and GELU took 1.37 ms
- * by the best proposal, 1.20 by a variant of it. */
+ * ("custom option"). The fastest are often not proposed: 1536 -> 8960 with bias and GELU took
+ * 1.37 ms by the best proposal, 1.20 by a variant of it. */
 static void add_variants(cublasLtMatmulHeuristicResult_t *list, int *count, lv_cuda *gpu,
                          problem *d, const cublasLtMatmulAlgo_t *proposal)
 {
@@ -268,15 +269,15 @@ static int take_fastest(float *ms, int count)
     return runs ? i : -1;
 }
 
-/* All once, the fastest proposals' variants too, and the fastest of these again, each at work for so
- * long that the card's power tells: what is fastest alone is often not what is fastest amid
+/* All once, the fastest proposals' variants too, and the fastest of these again, each at work for
+ * so long that the card's power tells: what is fastest alone is often not what is fastest amid
  * others. */
 static int find_fastest(trial *t, lv_cuda *gpu, problem *d, cublasLtMatmulHeuristicResult_t *list,
                         int count)
 {
-    float ms[kCandidates], rest[kProposals], least = INFINITY;
+    float ms[kCandidates], rest[kProposals], least[kFinalists];
     const int proposals = count;
-    int best = 0;
+    int finalist[kFinalists], finalists = 0;
     for (int i = 0; i < proposals; i++) rest[i] = ms[i] = time_of(t, gpu, d, &list[i].algo, 1, 2);
     for (int i = 0; i < kFavourites; i++) {
         const int next = take_fastest(rest, proposals);
@@ -284,13 +285,13 @@ static int find_fastest(trial *t, lv_cuda *gpu, problem *d, cublasLtMatmulHeuris
     }
     for (int i = proposals; i < count; i++) ms[i] = time_of(t, gpu, d, &list[i].algo, 1, 2);
     const int times = int(fminf(fmaxf(kWorkMs / *std::min_element(ms, ms + count), 1.0f), 50.0f));
-    for (int round = 0; round < kFinalists; round++) {
-        const int next = take_fastest(ms, count);
-        if (next < 0) break;
-        const float again = time_of(t, gpu, d, &list[next].algo, 2, times);
-        if (again < least) least = again, best = next;
-    }
-    return best;
+    for (int next; finalists < kFinalists && (next = take_fastest(ms, count)) >= 0; finalists++)
+        finalist[finalists] = next, least[finalists] = INFINITY;
+    for (int turn = 0; turn < kTurns; turn++) /* in turns, for the card grows hot */
+        for (int i = 0; i < finalists; i++)
+            least[i] =
+                fminf(least[i], time_of(t, gpu, d, &list[finalist[i]].algo, 1, times));
+    return finalists ? finalist[std::min_element(least, least + finalists) - least] : 0;
 }
 
 const char *lv_cuda_find_algorithm(lv_cuda *gpu, lv_cuda_algorithm *out, const lv_cuda_product *p,

@@ -10,10 +10,11 @@
  * Measured (bench_cuda_layers 32768 1536 8960 12, H100 80GB HBM3): a copy 2,860 GB/s; layer_norm
  * with scale and shift 2,640, 92 % of it; norm_rope in place 2,655, 93 %; without a rope 96 %.
  *
- * To e4m3 a row takes its largest number, too, before it is written: 3 bytes a number. layer_norm,
- * keeping a row as f32 (87 registers), made 2,132 GB/s, activate without GELU 2,712; since then a
- * norm computes its numbers twice (70 registers), not timed. activate with GELU took 1.17 ms for
- * 33,792 x 8,960 by exact divisions, 0.31 by its bytes; lv_gelu_tanh() has none now, not timed.
+ * To e4m3 a row takes its largest number, too, before it is written: 3 bytes a number, and what is
+ * written is kept as f32 until then. 33,792 rows, in ms and GB/s, warps x vectors:
+ *     layer_norm, 1,536      2 x 3 0.0715, 2,179; 1 x 6 0.0763; 4 x 2 0.087; computed twice 0.083
+ *     GELU, 8,960            8 x 5 0.310, 2,935; 4 x 9 0.344; 16 x 3 0.448; by exact divisions 1.17
+ *     no GELU, 1,536         1 x 6 0.057, 2,714
  *
  * Anything else (f32, odd widths, heads whose pairs a vector would cut) goes a block a row, from
  * memory; only texts and tests are like that. */
@@ -21,8 +22,10 @@
 
 #include <cuda_fp8.h>
 
-constexpr int kThreads = 128;      /* of a block of rows in registers */
-constexpr int kVector = 8;         /* bf16 numbers in 16 bytes        */
+/* Threads of a block of rows in registers, which kWarps warps each hold. */
+__host__ __device__ constexpr int threads_of(int warps) { return warps > 4 ? 32 * warps : 128; }
+
+constexpr int kVector = 8; /* bf16 numbers in 16 bytes */
 constexpr int kAnyThreads = 256;
 
 struct modulation {
@@ -90,7 +93,8 @@ __device__ static float2 get(const vector &v, int pair) { return __bfloat1622flo
 
 /* The thread's place: which row, and which lane of those that hold it. */
 template <int kWarps> struct place {
-    int64_t row = blockIdx.x * int64_t(kThreads / 32 / kWarps) + threadIdx.x / (32 * kWarps);
+    int64_t row =
+        blockIdx.x * int64_t(threads_of(kWarps) / 32 / kWarps) + threadIdx.x / (32 * kWarps);
     int lane = threadIdx.x % (32 * kWarps);
 };
 
@@ -200,10 +204,10 @@ __device__ static void store_row(bf16_rows out, vector (&v)[kVectors], const pla
 }
 
 template <int kWarps, int kVectors, class Rows>
-__global__ static void __launch_bounds__(kThreads)
+__global__ static void __launch_bounds__(threads_of(kWarps))
     layer_norm(Rows out, const __nv_bfloat16 *x, modulation m, int64_t rows, int width)
 {
-    __shared__ float shared[kThreads / 32];
+    __shared__ float shared[threads_of(kWarps) / 32];
     const place<kWarps> p;
     vector v[kVectors];
     float sum = 0.0f, square = 0.0f;
@@ -233,10 +237,10 @@ __global__ static void __launch_bounds__(kThreads)
 
 /* f(x + bias), GELU or nothing; bias may be NULL. */
 template <int kWarps, int kVectors, bool kGelu>
-__global__ static void __launch_bounds__(kThreads)
+__global__ static void __launch_bounds__(threads_of(kWarps))
     activate(e4m3_rows out, const __nv_bfloat16 *x, const float *bias, int64_t rows, int width)
 {
-    __shared__ float shared[kThreads / 32];
+    __shared__ float shared[threads_of(kWarps) / 32];
     const place<kWarps> p;
     vector v[kVectors];
     load_row<kWarps>(v, x + (p.row < rows ? p.row : rows - 1) * width, p.lane, width);
@@ -290,11 +294,11 @@ __device__ static void find_position(int (&position)[3], const rotation &r, int6
 }
 
 template <int kWarps, int kVectors>
-__global__ static void __launch_bounds__(kThreads)
+__global__ static void __launch_bounds__(threads_of(kWarps))
     norm_rope(__nv_bfloat16 *out, const __nv_bfloat16 *x, const float *weight, float eps,
               rotation r, int64_t rows, int width)
 {
-    __shared__ float shared[kThreads / 32];
+    __shared__ float shared[threads_of(kWarps) / 32];
     const place<kWarps> p;
     const int64_t row = p.row < rows ? p.row : rows - 1, start = row * width;
     vector v[kVectors];
@@ -418,16 +422,30 @@ static bool fits(lv_tensor out, lv_tensor x)
            aligned(out.data);
 }
 
-/* kernel<warps of a row, vectors of a lane>: the least that holds the width. */
+#define LAUNCH_AS(kernel, warps, vectors, gpu, rows, ...)                                          \
+    kernel<warps, vectors>                                                                         \
+        <<<unsigned(((rows) * 32 * warps + threads_of(warps) - 1) / threads_of(warps)),            \
+           threads_of(warps), 0, (gpu)->stream>>>(__VA_ARGS__)
+
+/* kernel<warps of a row, vectors of a lane>: the least that holds the width. What is kept as f32
+ * takes twice the registers, and more warps. */
 #define LAUNCH_ROWS(kernel, gpu, rows, width, ...)                                                 \
     do {                                                                                           \
         const int64_t vectors_ = ((width) + 32 * kVector - 1) / (32 * kVector);                    \
-        const unsigned four_ = unsigned(((rows) + 3) / 4), one_ = unsigned(rows);                  \
-        if (vectors_ <= 2) kernel<1, 2><<<four_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);       \
-        else if (vectors_ <= 6) kernel<1, 6><<<four_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);  \
-        else if (vectors_ <= 20) kernel<4, 5><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);  \
-        else if (vectors_ <= 36) kernel<4, 9><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);  \
-        else kernel<4, 14><<<one_, kThreads, 0, (gpu)->stream>>>(__VA_ARGS__);                     \
+        if (vectors_ <= 2) LAUNCH_AS(kernel, 1, 2, gpu, rows, __VA_ARGS__);                        \
+        else if (vectors_ <= 6) LAUNCH_AS(kernel, 1, 6, gpu, rows, __VA_ARGS__);                   \
+        else if (vectors_ <= 20) LAUNCH_AS(kernel, 4, 5, gpu, rows, __VA_ARGS__);                  \
+        else if (vectors_ <= 36) LAUNCH_AS(kernel, 4, 9, gpu, rows, __VA_ARGS__);                  \
+        else LAUNCH_AS(kernel, 4, 14, gpu, rows, __VA_ARGS__);                                     \
+    } while (0)
+#define LAUNCH_KEPT_ROWS(kernel, gpu, rows, width, ...)                                            \
+    do {                                                                                           \
+        const int64_t vectors_ = ((width) + 32 * kVector - 1) / (32 * kVector);                    \
+        if (vectors_ <= 2) LAUNCH_AS(kernel, 1, 2, gpu, rows, __VA_ARGS__);                        \
+        else if (vectors_ <= 6) LAUNCH_AS(kernel, 2, 3, gpu, rows, __VA_ARGS__);                   \
+        else if (vectors_ <= 20) LAUNCH_AS(kernel, 4, 5, gpu, rows, __VA_ARGS__);                  \
+        else if (vectors_ <= 40) LAUNCH_AS(kernel, 8, 5, gpu, rows, __VA_ARGS__);                  \
+        else LAUNCH_AS(kernel, 8, 7, gpu, rows, __VA_ARGS__);                                      \
     } while (0)
 
 static __nv_bfloat16 *bf16(lv_tensor t) { return static_cast<__nv_bfloat16 *>(t.data); }
@@ -445,7 +463,7 @@ const char *lv_cuda_layer_norm(lv_cuda *gpu, lv_tensor out, lv_tensor x, const l
     const bool in_registers = fits(out, x) && aligned(m.weight) && aligned(m.bias) &&
                               aligned(m.scale) && aligned(m.shift);
     if (in_registers && out.dtype == LV_E4M3)
-        LAUNCH_ROWS(layer_norm, gpu, rows, width, e4m3(out), bf16(x), m, rows, int(width));
+        LAUNCH_KEPT_ROWS(layer_norm, gpu, rows, width, e4m3(out), bf16(x), m, rows, int(width));
     else if (out.dtype == LV_E4M3)
         return "a norm to e4m3: rows of whole vectors of 8, 14,336 numbers at most, are wanted";
     else if (in_registers)
@@ -469,7 +487,7 @@ const char *lv_cuda_activate_rows(lv_cuda *gpu, lv_tensor out, lv_tensor x, lv_t
     const float *b = f32(bias);
     if (rows == 0) return nullptr;
     if (fits(out, x) && aligned(b) && f == LV_GELU_TANH)
-        LAUNCH_ROWS(gelu_rows, gpu, rows, width, e4m3(out), bf16(x), b, rows, int(width));
+        LAUNCH_KEPT_ROWS(gelu_rows, gpu, rows, width, e4m3(out), bf16(x), b, rows, int(width));
     else if (fits(out, x) && aligned(b) && f == LV_LINEAR)
         LAUNCH_ROWS(plain_rows, gpu, rows, width, e4m3(out), bf16(x), b, rows, int(width));
     else activate_any<<<unsigned(rows), kAnyThreads, 0, gpu->stream>>>(e4m3(out), lv_numbers(x), b,
