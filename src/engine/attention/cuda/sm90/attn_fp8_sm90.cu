@@ -1,4 +1,5 @@
-/* attn_fp8_sm90.cu: frame-sparse attention with products of 8 bits, Hopper (sm_90a), D = 64 and 128.
+/* attn_fp8_sm90.cu: frame-sparse attention with products of 8 bits, Hopper (sm_90a), D = 64 and
+ * 128.
  *
  *   out, lse and sources as in attn_sm90.cuh, from bf16 tensors that are rounded first
  *   (quantise_fp8.cuh): Q and K turned, K smoothed, to int8; V smoothed, to e4m3; weights to e4m3
@@ -10,26 +11,30 @@
  *           three) of 64 rows.
  * Tiles     128 rows x 224 keys (192 x 128), in units of 32 keys that lie in memory as shared
  *           memory wants them: no tensor map, linear copies, each CTA half of each piece for both.
- *           A frame begins a unit (1560 rows are 49 units, 0.5 % filling). Tiles are always full: a
- *           group's last one is filled up with its last keys again and with zeros for V, so that
+ *           A frame begins a unit (1560 rows are 49, 0.5 % filling). Tiles are always full: a
+ *           group's last one is filled up with its last unit again and with zeros for V, so that
  *           nothing is masked but rows.
- * Sums      the tensor cores add e4m3 products to O with fewer bits than fp32 has: after kFlush
- *           tiles O goes to fp32 sums in shared memory and starts again. The sum of the weights
- *           is 8 more columns of O. Scores are exact: integers.
+ * Sums      scores are integers, exact. The tensor cores add e4m3 products to O with fewer bits
+ *           than fp32 has: after kFlush tiles O goes to fp32 sums in shared memory and starts
+ *           again. The sum of the weights is 8 more columns of O.
  * Shared    Q 16 KiB, K 2 x 28, V 2 x 30, sums 68, 1 to align: 201 KiB of 227 (D = 64: 136).
  * Registers 24 a producer; 240 a consumer: S 112, O 68, P 28, no spill in the loop (32; 160: S 64,
- *           O 36, P 16). A weight stays in the lane that made it: V's keys are stored in that order.
+ *           O 36, P 16). A weight stays in the lane that made it: V's keys are stored in that
+ *           order.
  *
- * Bound by  the exponentials, then power: without exponentials 1,100 to 1,154 TFLOP/s.
+ * Bound by  the exponentials, then power: without exponentials 1,100 to 1,154 TFLOP/s. D = 64: the
+ *           exponentials, twice as many a product.
  *
  * Measured  H100 80GB HBM3, T 81, P 1560, 12 heads, 22 frames a query, random normal numbers, a
- *           call with its rounding (1.03 ms): 28.5 ms, 935 TFLOP/s over attended pairs, where bf16
- *           makes 707. D = 64, T 25, P 1350, 48 heads, 226 rows of text: 13.3 ms, 596 (bf16 560).
- * Lost      Q and K in e4m3 (2 % quicker, scores a third as exact); tiles of 192 keys; 3 stages; no
- *           turns; V without a swizzle (8 % slower); sums by the tensor cores alone (off by 60 % at
- *           34 thousand keys, and no quicker); kFlush 1 and 2; weights made as integers, which e4m3
- *           numbers nearly are as logarithms, without exponentials (893 to 953: the conversions to
- *           half precision cost more). docs/SPEED.md has the ladder.
+ *           call with its rounding (1.04 ms), median of 9: 27.6 to 27.8 ms, 959 to 966 TFLOP/s over
+ *           attended pairs, where bf16 makes 709; all shapes of D = 128 in docs/SPEED.md make 937
+ *           to 975. D = 64, T 25, P 1350, 48 heads, 226 rows of text: 13.1 ms, 607 (bf16 560).
+ * Lost      Q and K in e4m3 (948; scores a third as exact); converting scores to floats by I2FP
+ *           (0.5 %); bases that are raised at once; O to fp32 after 1 to 8 tiles; tiles of 192
+ *           keys; 3 stages; no turns; V without a swizzle (8 % slower); sums by the tensor cores
+ *           alone (off by 60 % at 34 thousand keys, and no quicker); weights made as integers,
+ *           which e4m3 numbers nearly are as logarithms, without exponentials (893 to 953: the
+ *           conversions to half precision cost more). docs/SPEED.md has the ladder.
  *
  * Traps     Those of attn_sm90.cuh. The first product has S as its output alone ("=r"), else S
  *           lives on around the loop. */

@@ -37,10 +37,11 @@
  *
  * Traps     (1) Stage numbers, warpgroup number and the tile word must be uniform (uniform()),
  *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) The wait for O
- *           stands between maxima and weights; the branch that raises bases keeps it there. ptxas
- *           moves it above the maxima without one; below the weights, where ptxas once put it by
- *           itself, it costs 3.5 %: compare the machine code after a change. Scores are integers to
- *           ptxas: as floats that are compared as integers it copies some, and spills in the loop.
+ *           stands between maxima and weights; the branch that raises bases keeps it below those.
+ *           ptxas may still move it down: a third into the weights cost 1 % (registers as members
+ *           of a struct), below them 3.5 %. Look for WARPGROUP.DEPBAR in the machine code after a
+ *           change. Scores are integers to ptxas: as floats that are compared as integers it copies
+ *           some, and spills in the loop.
  *           (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 = 504 = 3 * 168; 32 +
  *           2 * 240 waits for ever. (4) Any C75xx message of ptxas means that products are
  *           serialised: the build fails on it (cmake/nvcc-strict.sh). */

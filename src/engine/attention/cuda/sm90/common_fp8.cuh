@@ -15,7 +15,7 @@ template <int D> constexpr int kRows = 64 * kGroups<D>;   /* query rows of a CTA
 template <int D> constexpr int kUnits = D == 64 ? 4 : 7;  /* of a tile                       */
 template <int D> constexpr int kTile = kUnits<D> * LV_FP8_UNIT;
 template <int D> constexpr int kStages = D == 64 ? 4 : 2;
-template <int D> constexpr int kFlush = D == 64 ? 7 : 4;  /* tiles that the tensor cores add up */
+template <int D> constexpr int kFlush = D == 64 ? 21 : 12; /* tiles that the tensor cores add up */
 template <int D> constexpr int kThreads = 128 * (kGroups<D> + 1);
 template <int D> constexpr int kRegsLoad = D == 64 ? 32 : 24;
 template <int D> constexpr int kRegsCompute = D == 64 ? 160 : 240;

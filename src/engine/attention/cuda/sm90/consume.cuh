@@ -8,25 +8,29 @@ namespace attn_sm90 {
 
 template <class T, int D> struct Sums {
     static constexpr int kGroups = attn_sm90::kGroups<D>, kStages = attn_sm90::kStages<D>;
+    typedef float O[D / 2];
+    typedef uint32_t X[kTile<D> / 2]; /* scores, then weights: floats as their bits */
+    typedef uint32_t P[kTile<D> / 4]; /* weights, two a word */
     const Args &a;
     Shared<D> &s;
-    uint64_t qd; /* this warpgroup's rows of Q */
-    float o[D / 2];
-    uint32_t x[kTile<D> / 2]; /* scores, then weights: floats as their bits */
-    uint32_t p[kTile<D> / 4]; /* weights, two a word */
-    Rows r;
+    const uint64_t qd; /* this warpgroup's rows of Q */
+    O &o;
+    X &x;
+    P &p;
+    Rows &r;
 
-    __device__ __forceinline__ Sums(const Args &args, Shared<D> &shared, int c)
+    __device__ __forceinline__ Sums(const Args &args, Shared<D> &shared, int c, O &sums, X &scores,
+                                    P &weights, Rows &rows)
         : a(args), s(shared),
-          qd(ptx::desc(ptx::addr(s.q), 16, 1024) + (uint32_t)(c * (64 * 128 >> 4)))
+          qd(ptx::desc(ptx::addr(s.q), 16, 1024) + (uint32_t)(c * (64 * 128 >> 4))), o(sums),
+          x(scores), p(weights), r(rows)
     {
     }
     __device__ __forceinline__ void begin(const Item &, int)
     {
         r.m0 = r.m1 = -INFINITY;
         r.l0 = r.l1 = 0.f;
-#pragma unroll
-        for (int i = 0; i < D / 2; i++) o[i] = 0.f;
+        clear(o);
     }
     __device__ __forceinline__ void qk(int stage)
     {

@@ -14,6 +14,11 @@ using attn_sm90::Rows;
  * 2^-13 of the largest, at worst, still counts. */
 constexpr float kSlack = 2.f, kLift = 8.8f - kSlack;
 
+/* 1.5 * 2^23: an integer below 2^22 added to its bits gives the bits of the sum, which costs an
+ * integer's addition where a conversion runs at half its speed. */
+constexpr float kMagic = 12582912.f;
+constexpr uint32_t kMagicBits = 0x4b400000;
+
 /* The largest of this lane's scores of a row, kRow 0 or 1. */
 template <int kRow, int kCount> __device__ __forceinline__ int largest(const uint32_t (&x)[kCount])
 {
@@ -46,7 +51,8 @@ template <bool kSome, int kCount>
 __device__ __forceinline__ void weigh(uint32_t (&p)[kCount / 4], const uint32_t (&x)[kCount],
                                       const Rows &r, const float (&scale)[2], bool in0, bool in1)
 {
-    float n[2] = {attn_sm90::base<kSome>(r.m0) - kLift, attn_sm90::base<kSome>(r.m1) - kLift};
+    float n[2] = {fmaf(kMagic, scale[0], attn_sm90::base<kSome>(r.m0) - kLift),
+                  fmaf(kMagic, scale[1], attn_sm90::base<kSome>(r.m1) - kLift)};
     if (kSome && !in0) n[0] = INFINITY;
     if (kSome && !in1) n[1] = INFINITY;
 #pragma unroll
@@ -54,9 +60,10 @@ __device__ __forceinline__ void weigh(uint32_t (&p)[kCount / 4], const uint32_t 
         const int half = i & 1, from = i / 2 * 8 + half * 2;
         float w[4];
 #pragma unroll
-        for (int e = 0; e < 4; e++)
-            w[e] = ptx::exp2_approx(
-                fmaf((float)(int)x[from + e / 2 * 4 + (e & 1)], scale[half], -n[half]));
+        for (int e = 0; e < 4; e++) {
+            const float y = __uint_as_float(x[from + e / 2 * 4 + (e & 1)] + kMagicBits);
+            w[e] = ptx::exp2_approx(fmaf(y, scale[half], -n[half]));
+        }
         p[i] = pack_e4m3(w[0], w[1], w[2], w[3]);
     }
 }
@@ -78,20 +85,29 @@ template <int D> struct Level {
         m0 = m1 = -INFINITY;
         tiles = 0;
     }
-    /* O times r.a goes there; O starts again. */
-    __device__ __forceinline__ void add(float (&o)[kSums<D>], const Rows &r)
+    /* O times r.a goes there, and begins again with the next product. */
+    __device__ __forceinline__ void add(const float (&o)[kSums<D>], const Rows &r)
     {
         const float f0 = ptx::exp2_approx(m0 - attn_sm90::base<true>(r.m0)),
                     f1 = ptx::exp2_approx(m1 - attn_sm90::base<true>(r.m1));
+        if (__all_sync(~0u, f0 == 1.f && f1 == 1.f && r.a0 == 1.f && r.a1 == 1.f)) {
 #pragma unroll
-        for (int i = 0; i < kSums<D> / 4; i++) {
-            float4 y = ptx::shared_load4(at + i * kStep);
-            y.x = fmaf(o[4 * i], r.a0, y.x * f0);
-            y.y = fmaf(o[4 * i + 1], r.a0, y.y * f0);
-            y.z = fmaf(o[4 * i + 2], r.a1, y.z * f1);
-            y.w = fmaf(o[4 * i + 3], r.a1, y.w * f1);
-            ptx::shared_store4(at + i * kStep, y);
-            o[4 * i] = o[4 * i + 1] = o[4 * i + 2] = o[4 * i + 3] = 0.f;
+            for (int i = 0; i < kSums<D> / 4; i++) {
+                const float4 y = ptx::shared_load4(at + i * kStep);
+                ptx::shared_store4(at + i * kStep,
+                                   make_float4(y.x + o[4 * i], y.y + o[4 * i + 1],
+                                               y.z + o[4 * i + 2], y.w + o[4 * i + 3]));
+            }
+        } else {
+#pragma unroll
+            for (int i = 0; i < kSums<D> / 4; i++) {
+                float4 y = ptx::shared_load4(at + i * kStep);
+                y.x = fmaf(o[4 * i], r.a0, y.x * f0);
+                y.y = fmaf(o[4 * i + 1], r.a0, y.y * f0);
+                y.z = fmaf(o[4 * i + 2], r.a1, y.z * f1);
+                y.w = fmaf(o[4 * i + 3], r.a1, y.w * f1);
+                ptx::shared_store4(at + i * kStep, y);
+            }
         }
         m0 = r.m0;
         m1 = r.m1;
@@ -132,43 +148,48 @@ __device__ __forceinline__ void store(const Args &a, const Item &it, int row0,
     attn_sm90::store_rows<__nv_bfloat16, D>(a, it, row0, [&](int i) {
         const int half = i / 2 & 1;
         const float2 m = __ldg(mean + i / 4 * 4), c = __ldg(scale + i / 4 * 4);
-        return l[half] != 0.f ? make_float2(fmaf(o[i] * f[half], c.x, m.x),
-                                            fmaf(o[i + 1] * f[half], c.y, m.y))
-                              : make_float2(0.f, 0.f);
+        if (l[half] == 0.f) return make_float2(0.f, 0.f);
+        return make_float2(fmaf(o[i] * f[half], c.x, m.x), fmaf(o[i + 1] * f[half], c.y, m.y));
     });
+}
+
+/* A block's row among all rounded rows of Q. */
+template <int D>
+__device__ __forceinline__ int64_t rounded_row(const Args &a, const Item &it, int row)
+{
+    const int64_t head = (int64_t)it.batch * a.heads + it.head;
+    return head * a.n_blocks * (kCtas * kRows<D>) + a.blocks[it.block].row + row;
 }
 
 template <int D> struct Sums {
     static constexpr int kGroups = attn_fp8::kGroups<D>, kStages = attn_fp8::kStages<D>;
+    typedef float O[kSums<D>];
+    typedef uint32_t X[kTile<D> / 2]; /* scores: integers     */
+    typedef uint32_t P[kTile<D> / 8]; /* weights, four a word */
     const Args &a;
     Shared<D> &s;
-    uint64_t qd; /* this warpgroup's rows of Q */
-    float o[kSums<D>];
-    uint32_t x[kTile<D> / 2]; /* scores: integers        */
-    uint32_t p[kTile<D> / 8]; /* weights, four a word    */
-    float scale[2];           /* of the two rows' scores */
-    Rows r;
+    const uint64_t qd; /* this warpgroup's rows of Q */
+    O &o;
+    X &x;
+    P &p;
+    Rows &r;
+    float scale[2]; /* of the two rows' scores */
     Level<D> level;
 
-    __device__ __forceinline__ Sums(const Args &args, Shared<D> &shared, int c)
-        : a(args), s(shared),
-          qd(ptx::desc_of<D>(ptx::addr(s.q)) + (uint32_t)(c * (64 * D >> 4)))
+    __device__ __forceinline__ Sums(const Args &args, Shared<D> &shared, int c, O &sums, X &scores,
+                                    P &weights, Rows &rows)
+        : a(args), s(shared), qd(ptx::desc_of<D>(ptx::addr(s.q)) + (uint32_t)(c * (64 * D >> 4))),
+          o(sums), x(scores), p(weights), r(rows)
     {
         level.at = ptx::addr(s.sums) + (uint32_t)(threadIdx.x - 128) * 16;
     }
-    __device__ __forceinline__ int64_t row_of(const Item &it, int row) const
-    {
-        const int64_t head = (int64_t)it.batch * a.heads + it.head;
-        return head * a.n_blocks * (kCtas * kRows<D>) + a.blocks[it.block].row + row;
-    }
     __device__ __forceinline__ void begin(const Item &it, int row)
     {
-        const float *from = a.q_scale + row_of(it, row);
+        const float *from = a.q_scale + rounded_row<D>(a, it, row);
         scale[0] = __ldg(from), scale[1] = __ldg(from + 8);
         r.m0 = r.m1 = -INFINITY;
         level.start();
-#pragma unroll
-        for (int i = 0; i < kSums<D>; i++) o[i] = 0.f;
+        attn_sm90::clear(o);
     }
     __device__ __forceinline__ void qk(int stage)
     {
@@ -187,7 +208,8 @@ template <int D> struct Sums {
         ptx::wgmma_fence();
 #pragma unroll
         for (int u = 0; u < kUnits<D>; u++)
-            wgmma_pv_e4m3(o, p + 4 * u, vd + (uint32_t)(u * LV_FP8_V_BYTES(D) >> 4));
+            wgmma_pv_e4m3(o, p + 4 * u, vd + (uint32_t)(u * LV_FP8_V_BYTES(D) >> 4),
+                          u > 0 || level.tiles > 0);
         ptx::wgmma_commit();
         level.tiles++;
     }
@@ -195,8 +217,10 @@ template <int D> struct Sums {
     template <bool kSome> __device__ __forceinline__ void weigh_rows(bool in0, bool in1)
     {
         attn_fp8::weigh<kSome>(p, x, r, scale, in0, in1);
-        if (level.tiles >= kFlush<D>) level.add(o, r);
-        else if (r.up) attn_sm90::rescale(o, r);
+        if (level.tiles >= kFlush<D>) {
+            level.add(o, r);
+            if (kSome) attn_sm90::clear(o); /* what rows outside keep */
+        } else if (r.up) attn_sm90::rescale(o, r);
     }
     __device__ __forceinline__ void raise(uint32_t) { attn_fp8::raise<false>(x, r, scale, 1, 1); }
     __device__ __forceinline__ void weigh() { weigh_rows<false>(true, true); }
@@ -210,7 +234,7 @@ template <int D> struct Sums {
         float shift[2] = {0.f, 0.f};
         level.end(o, r);
         if (a.q_shift) {
-            const float *from = a.q_shift + row_of(it, row);
+            const float *from = a.q_shift + rounded_row<D>(a, it, row);
             shift[0] = __ldg(from), shift[1] = __ldg(from + 8);
         }
         store<D>(a, it, a.blocks[it.block].row + row, o, r, shift);

@@ -202,6 +202,7 @@ __global__ void __launch_bounds__(D)
     const int64_t place = blockIdx.y * (int64_t)gridDim.x + blockIdx.x;
     const float *x = parts + place * chunks * 3 * D + threadIdx.x;
     float sum = 0.f, least = INFINITY, most = -INFINITY;
+#pragma unroll 8
     for (int64_t i = 0; i < chunks; i++, x += 3 * D) {
         sum += x[0];
         least = fminf(least, x[D]);

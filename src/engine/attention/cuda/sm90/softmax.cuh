@@ -42,18 +42,8 @@ __device__ __forceinline__ float quad_max(float x)
     return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
 }
 
-/* Of two rows: m the base, which weights are taken from, times scale; l the sum so far. up: the
- * warp's bases were raised with the last tile, and a brings older sums to them.
- *
- * A base is the maximum at the time that it was raised, which happens where a score passes one by
- * kSlack: weights stay under 2^kSlack, which f16 holds too, and O is hardly ever multiplied after a
- * row's first tiles. */
+/* Where a score passes a row's base by more, the base is raised. */
 constexpr float kSlack = 8.f;
-
-struct Rows {
-    float m0, m1, l0, l1, a0, a1;
-    bool up;
-};
 
 /* Of a tile that is not full or not for all rows: row r keeps its first n0 keys, row r + 8 its
  * first n1; the tile's last one may count several times. */
@@ -144,6 +134,12 @@ __device__ __forceinline__ void weigh(uint32_t (&x)[kTile<D> / 2], Rows &r, floa
         r.l0 += y[0] + y[1];
         r.l1 += y[2] + y[3];
     }
+}
+
+template <int kCount> __device__ __forceinline__ void clear(float (&o)[kCount])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; i++) o[i] = 0.f;
 }
 
 /* O times a, unless that changes nothing in the whole warp. */

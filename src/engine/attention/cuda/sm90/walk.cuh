@@ -151,6 +151,18 @@ __device__ __forceinline__ void walk_v(const Args &a, Shared &s, int rank, int f
 
 /* ---- those who compute ----------------------------------------------------------------------- */
 
+/* Of two rows: m the base, which weights are taken from, times scale; l the sum so far, where the
+ * products don't make it. up: the warp's bases were raised with the last tile, and a brings older
+ * sums to them.
+ *
+ * A base is the maximum at the time that it was raised, which happens where a score passes one by
+ * some bits: weights stay small enough for their type, and O is hardly ever multiplied after a
+ * row's first tiles. */
+struct Rows {
+    float m0, m1, l0, l1, a0, a1;
+    bool up;
+};
+
 /* In both CTAs, since each loads into both. Here by every warp of the group: until all have, no
  * barrier of the stage moves on from the phase that a warp may still have to look at (which would
  * let it wait for ever), and the tile's word is the one that it reads. */
@@ -164,25 +176,30 @@ __device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
  * O += P_{i-1} V_{i-1} are issued together; the maxima of x_i are found under the second, its
  * weights under the other warpgroups' products. Other tiles go one by one.
  *
- * Sums is the kernel's part, of kGroups warpgroups and kStages stages:
+ * Sums is the kernel's part, of kGroups warpgroups and kStages stages. It works on the registers O,
+ * X and P and on the rows, which are variables here: as its own members they would be the same
+ * code, but for the wait for O, which ptxas then moved into the weights (trap 2).
  *
  *   begin(it, row), end(it, row)   an item's; row: this thread's first, of the block
  *   qk(stage), pv(stage)           issue x = Q K^T, O += P V
- *   x, o                           their results, which move only by wgmma_wait() and pin()
  *   raise(info), weigh()           x to P, in two halves, and O to P's base in the second; a tile
  *                                  that all rows attend to
  *   weigh_some(info, in0, in1)     the same of a tile that row attends to if in0, row + 8 if in1 */
 template <class Sums, class Args, class Shared>
 __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int first, int step)
 {
-    constexpr int kSums = sizeof(Sums::o) / sizeof(float);
+    constexpr int kSums = sizeof(typename Sums::O) / sizeof(float);
     const int total = a.n_blocks * a.heads * a.batch;
     const int c = (int)uniform(threadIdx.x >> 7) - 1; /* which warpgroup */
     const int tid = threadIdx.x & 127, lane = tid & 31, warp = tid >> 5;
     const int wg_row = rank * Sums::kGroups * 64 + c * 64; /* of the block */
     const int my_row = wg_row + warp * 16 + (lane >> 2);
     int ks = 0, kp = 0, vs = 0, vp = 0, turn = 0; /* stages of K and V, their barriers' parities */
-    Sums m(a, s, c);
+    typename Sums::O o;
+    typename Sums::X x;
+    typename Sums::P p;
+    Rows r;
+    Sums m(a, s, c, o, x, p, r);
 
     auto take_turn = [&] { ptx::named_sync<256>(1 + c); };
     auto pass_turn = [&] { ptx::named_arrive<256>(c + 1 == Sums::kGroups ? 1 : 2 + c); };
@@ -217,7 +234,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
                 if (touched) {
                     m.qk(ks);
                     ptx::wgmma_wait<0>();
-                    ptx::pin(m.x);
+                    ptx::pin(x);
                 }
                 pass_turn();
                 free_k(info);
@@ -228,13 +245,13 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
                     m.weigh_some(info, in0, in1);
                     volatile float kept[kSums]; /* a row outside keeps O, whatever V holds */
 #pragma unroll
-                    for (int i = 0; i < kSums; i++) kept[i] = m.o[i];
+                    for (int i = 0; i < kSums; i++) kept[i] = o[i];
                     m.pv(vs);
                     ptx::wgmma_wait<0>();
-                    ptx::pin(m.o);
+                    ptx::pin(o);
 #pragma unroll
                     for (int i = 0; i < kSums; i++)
-                        if (!(i & 2 ? in1 : in0)) m.o[i] = kept[i];
+                        if (!(i & 2 ? in1 : in0)) o[i] = kept[i];
                 }
                 free_v();
                 if (info_last(info)) break;
@@ -245,7 +262,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
             m.qk(ks);
             pass_turn();
             ptx::wgmma_wait<0>();
-            ptx::pin(m.x);
+            ptx::pin(x);
             free_k(info);
             m.raise(info);
             m.weigh();
@@ -259,11 +276,11 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
                 m.pv(vs);
                 pass_turn();
                 ptx::wgmma_wait<1>();
-                ptx::pin(m.x);
+                ptx::pin(x);
                 free_k(info);
                 m.raise(info);
                 ptx::wgmma_wait<0>();
-                ptx::pin(m.o);
+                ptx::pin(o);
                 free_v();
                 m.weigh();
                 done = info_last(info);
@@ -271,7 +288,7 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
             wait_v();
             m.pv(vs);
             ptx::wgmma_wait<0>();
-            ptx::pin(m.o);
+            ptx::pin(o);
             free_v();
             if (done) break;
         }

@@ -6,8 +6,8 @@
  *                                  shared memory with D side by side
  *     wgmma_qk_s8_first(d, a, b)   d [64 x N] = A [64 x 32] B [N x 32]^T of int8, as wgmma_qk()
  *     wgmma_qk_s8(d, a, b)         d += the same
- *     wgmma_pv_e4m3(d, p, b)       d [64 x D + 8] += P [64 x 32] B [D + 8 x 32]^T, P in registers;
- *                                  there is no transpose for 8 bits
+ *     wgmma_pv_e4m3(d, p, b, acc)  d [64 x D + 8] (+)= P [64 x 32] B [D + 8 x 32]^T, P in
+ *                                  registers; there is no transpose for 8 bits
  *
  * T is __nv_bfloat16 or __half. The first one's sums are floats as their bits: see trap 2 in
  * attn_sm90.cuh. d, and p, may not be touched between the fence before the product and the wait
@@ -147,20 +147,24 @@ template <int kCount> __device__ __forceinline__ void pin(uint32_t (&x)[kCount])
                      : "l"(a), "l"(b));                                                            \
     }
 
-__device__ __forceinline__ void wgmma_pv_e4m3(float (&d)[36], const uint32_t *p, uint64_t b)
+__device__ __forceinline__ void wgmma_pv_e4m3(float (&d)[36], const uint32_t *p, uint64_t b,
+                                              bool acc)
 {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n72k32.f32.e4m3.e4m3 {" REGS_36
-                 "}, {%36, %37, %38, %39}, %40, 1, 1, 1;\n"
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %41, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n72k32.f32.e4m3.e4m3 {" REGS_36
+                 "}, {%36, %37, %38, %39}, %40, p, 1, 1; }\n"
                  : SUMS_32("+f", d, 0), SUMS_4("+f", d, 32)
-                 : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));
+                 : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b), "r"((int)acc));
 }
 
-__device__ __forceinline__ void wgmma_pv_e4m3(float (&d)[68], const uint32_t *p, uint64_t b)
+__device__ __forceinline__ void wgmma_pv_e4m3(float (&d)[68], const uint32_t *p, uint64_t b,
+                                              bool acc)
 {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n136k32.f32.e4m3.e4m3 {" REGS_68
-                 "}, {%68, %69, %70, %71}, %72, 1, 1, 1;\n"
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %73, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n136k32.f32.e4m3.e4m3 {" REGS_68
+                 "}, {%68, %69, %70, %71}, %72, p, 1, 1; }\n"
                  : SUMS_64("+f", d), SUMS_4("+f", d, 64)
-                 : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b));
+                 : "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "l"(b), "r"((int)acc));
 }
 
 WGMMA_QK_128(__nv_bfloat16, "bf16")
