@@ -448,6 +448,53 @@ static void a_newcomer_stays(void **state)
     free(rgb);
 }
 
+/* Nothing can take a folder's place; the pieces of the video are gone then. */
+static void a_folder_stays(void **state)
+{
+    (void)state;
+    const lvsa_video_format format = make_format(4, 4);
+    uint8_t *rgb = make_frame(4, 4, 0, false);
+    lvsa_video *video;
+    for (int i = 0; i < ENDINGS; i++) {
+        const char *first = scratch_path(first_files[i]);
+        CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
+        CHECK_OK(lvsa_video_write(video, rgb));
+        assert_int_equal(mkdir(first, 0777), 0);
+        CHECK_FAILS(lvsa_video_finish(&video), LVSA_ERR_IO, first_files[i]);
+        assert_int_equal(count_pieces(), 0);
+        assert_int_equal(rmdir(first), 0);
+    }
+    free(rgb);
+}
+
+/* The file is where the link points, whether or not something has been there. */
+static void links_are_followed(void **state)
+{
+    (void)state;
+    lvsa_video_format format = make_format(4, 4);
+    uint8_t *rgb = make_frame(4, 4, 0, false);
+    lvsa_video *video;
+    for (int i = 0; i < ENDINGS; i++) {
+        const char *link = scratch_path(first_files[i]), *target = scratch_path("far/target");
+        struct stat status;
+        assert_int_equal(symlink("far/target", link), 0);
+        for (format.replace = 0; format.replace < 2; format.replace++) {
+            CHECK_OK(lvsa_video_open(&video, scratch_path(endings[i]), &format));
+            CHECK_OK(lvsa_video_write(video, rgb));
+            CHECK_OK(lvsa_video_finish(&video));
+            assert_true(lstat(link, &status) == 0 && S_ISLNK(status.st_mode));
+            assert_true(lstat(target, &status) == 0 && S_ISREG(status.st_mode));
+        }
+        remove(target);
+        remove(link);
+        assert_int_equal(symlink(first_files[i], link), 0); /* to itself */
+        CHECK_FAILS(lvsa_video_open(&video, scratch_path(endings[i]), &format), LVSA_ERR_IO,
+                    "symbolic links");
+        remove(link);
+    }
+    free(rgb);
+}
+
 static void an_abort_leaves_nothing(void **state)
 {
     (void)state;
@@ -576,6 +623,8 @@ int main(void)
         cmocka_unit_test(files_are_kept_or_replaced),
         cmocka_unit_test(a_newcomer_stays),
         cmocka_unit_test(an_abort_leaves_nothing),
+        cmocka_unit_test(a_folder_stays),
+        cmocka_unit_test(links_are_followed),
         cmocka_unit_test(an_abort_leaves_links),
         cmocka_unit_test(full_disks),
         cmocka_unit_test(full_devices),
