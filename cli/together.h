@@ -15,8 +15,8 @@ exit_code together_meet(int *run);
 bool together_is_first(void);
 lvsa_ranks *together_get_ranks(void); /* NULL: this command is one process's */
 
-/* Warns that a flag of several processes changes nothing where there is one: its video is right, and
- * so it isn't refused, but for `strict`. */
+/* Warns that a flag of several processes changes nothing where there is one: its video is right, so
+ * it isn't refused, but for `strict`. */
 exit_code together_warn_alone(const char *flag, int strict);
 
 /* Of the first one: the others begin, with the same command. */
