@@ -13,18 +13,15 @@ template <class T, int D> struct Sums {
     typedef uint32_t P[kTile<D> / 4]; /* weights, two a word */
     const Args &a;
     Shared<D> &s;
-    const uint64_t qd; /* this warpgroup's rows of Q */
     O &o;
     X &x;
     P &p;
     Rows &r;
+    uint64_t qd; /* this warpgroup's rows of Q */
 
-    __device__ __forceinline__ Sums(const Args &args, Shared<D> &shared, int c, O &sums, X &scores,
-                                    P &weights, Rows &rows)
-        : a(args), s(shared),
-          qd(ptx::desc(ptx::addr(s.q), 16, 1024) + (uint32_t)(c * (64 * 128 >> 4))), o(sums),
-          x(scores), p(weights), r(rows)
+    __device__ __forceinline__ void start(int c)
     {
+        qd = ptx::desc(ptx::addr(s.q), 16, 1024) + (uint32_t)(c * (64 * 128 >> 4));
     }
     __device__ __forceinline__ void begin(const Item &, int)
     {

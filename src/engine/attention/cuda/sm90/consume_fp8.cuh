@@ -168,19 +168,17 @@ template <int D> struct Sums {
     typedef uint32_t P[kTile<D> / 8]; /* weights, four a word */
     const Args &a;
     Shared<D> &s;
-    const uint64_t qd; /* this warpgroup's rows of Q */
     O &o;
     X &x;
     P &p;
     Rows &r;
-    float scale[2]; /* of the two rows' scores */
+    uint64_t qd;    /* this warpgroup's rows of Q */
+    float scale[2]; /* of the two rows' scores    */
     Level<D> level;
 
-    __device__ __forceinline__ Sums(const Args &args, Shared<D> &shared, int c, O &sums, X &scores,
-                                    P &weights, Rows &rows)
-        : a(args), s(shared), qd(ptx::desc_of<D>(ptx::addr(s.q)) + (uint32_t)(c * (64 * D >> 4))),
-          o(sums), x(scores), p(weights), r(rows)
+    __device__ __forceinline__ void start(int c)
     {
+        qd = ptx::desc_of<D>(ptx::addr(s.q)) + (uint32_t)(c * (64 * D >> 4));
         level.at = ptx::addr(s.sums) + (uint32_t)(threadIdx.x - 128) * 16;
     }
     __device__ __forceinline__ void begin(const Item &it, int row)

@@ -20,9 +20,10 @@
 namespace attn_fp8 {
 
 constexpr int kUnit = LV_FP8_UNIT;
-constexpr float kMost = 448.f;   /* the largest e4m3                              */
-constexpr float kMostInt = 127.f;
-constexpr float kLeast = 1e-15f; /* tensors of less are taken for 0: no scale is 0 */
+constexpr float kMost = 448.f;    /* the largest e4m3                               */
+constexpr float kMostInt = 127.f; /* the largest int8                               */
+constexpr float kLeast = 1e-15f;  /* tensors of less are taken for 0: no scale is 0 */
+
 /* A row is in the hands of that many neighbouring lanes, 16 channels each. */
 template <int D> constexpr int kLanes = D / 16;
 

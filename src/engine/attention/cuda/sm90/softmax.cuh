@@ -42,7 +42,8 @@ __device__ __forceinline__ float quad_max(float x)
     return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
 }
 
-/* Where a score passes a row's base by more, the base is raised. */
+/* A row's base is raised where a score passes it by more: weights stay under 2^kSlack, which f16
+ * holds too. */
 constexpr float kSlack = 8.f;
 
 /* Of a tile that is not full or not for all rows: row r keeps its first n0 keys, row r + 8 its

@@ -180,6 +180,7 @@ __device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
  * X and P and on the rows, which are variables here: as its own members they would be the same
  * code, but for the wait for O, which ptxas then moved into the weights (trap 2).
  *
+ *   start(c)                       warpgroup c's
  *   begin(it, row), end(it, row)   an item's; row: this thread's first, of the block
  *   qk(stage), pv(stage)           issue x = Q K^T, O += P V
  *   raise(info), weigh()           x to P, in two halves, and O to P's base in the second; a tile
@@ -199,7 +200,8 @@ __device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int 
     typename Sums::X x;
     typename Sums::P p;
     Rows r;
-    Sums m(a, s, c, o, x, p, r);
+    Sums m{a, s, o, x, p, r};
+    m.start(c);
 
     auto take_turn = [&] { ptx::named_sync<256>(1 + c); };
     auto pass_turn = [&] { ptx::named_arrive<256>(c + 1 == Sums::kGroups ? 1 : 2 + c); };
