@@ -64,7 +64,7 @@ exit_code together_part(exit_code code)
     if (code == CODE_DONE && !gone) code = tell(&nothing);
     if (code != CODE_DONE) {
         fflush(stdout);
-        lvsa_ranks_abort(ranks, code);
+        lvsa_ranks_abort(ranks, (int)code);
     }
     lvsa_ranks_close(&ranks);
     return code;

@@ -181,10 +181,10 @@ static lvsa_job small_job(void)
  * name that is none. Odd numbers of ranks are no two groups. */
 static void check_job(const char *model, const lvsa_job *job, const char *name, const mode *m)
 {
-    video alone = {NULL};
+    video alone = {.latents = NULL};
     if (rank == 0) want(make(&alone, model, *job, NULL, usual), name);
     for (; m->name; m++) {
-        video together = {NULL};
+        video together = {.latents = NULL};
         if (m->cfg && size % 2 != 0) continue;
         want(make(&together, model, *job, ranks, *m), name);
         if (rank == 0) compare(&alone, &together, name, m->name);
@@ -197,7 +197,7 @@ static void check_job(const char *model, const lvsa_job *job, const char *name, 
 static void check_resuming(const char *model, const char *scratch, mode m)
 {
     char path[512];
-    video alone = {NULL}, together = {NULL};
+    video alone = {.latents = NULL}, together = {.latents = NULL};
     lvsa_state *state;
     lvsa_job job = small_job();
     snprintf(path, sizeof path, "%s/state-%d.safetensors", scratch, size);
@@ -219,7 +219,7 @@ static void check_resuming(const char *model, const char *scratch, mode m)
 /* By all, each of which says so. */
 static void refuse(const char *model, const lvsa_job *job, mode m, const char *words)
 {
-    video none = {NULL};
+    video none = {.latents = NULL};
     if (make(&none, model, *job, ranks, m) == LVSA_OK) stop("%s: not refused", words);
     if (!strstr(lvsa_last_error(), words)) stop("\"%s\": %s is wanted", lvsa_last_error(), words);
 }
