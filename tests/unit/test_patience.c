@@ -1,5 +1,6 @@
 /* test_patience.c: a call that comes back, one that doesn't, and one that can't be made. */
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 #include "testing.h"
