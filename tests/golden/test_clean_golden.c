@@ -83,8 +83,22 @@ static void broken(void **state)
     lv_text_free(&have);
 }
 
+/* Numbers past 2^32 and 2^64 that would end in "A" are too great, as Python says. */
+static void great_numbers(void **state)
+{
+    (void)state;
+    static const char text[] = "&#1114112;&#4294967361;&#x100000041;&#18446744073709551681;";
+    static const char want[] = "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd";
+    lv_text have = {0};
+    CHECK_OK(lv_html_unescape(&have, text, sizeof text - 1));
+    assert_int_equal(have.length, sizeof want - 1);
+    assert_memory_equal(have.bytes, want, sizeof want - 1);
+    lv_text_free(&have);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(broken)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(broken),
+                                       cmocka_unit_test(great_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

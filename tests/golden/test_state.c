@@ -8,6 +8,7 @@
 #include "testing.h"
 
 #include <lvsa/lvsa.h>
+#include <lvsa/lvsa_profile.h>
 
 #include "base/mem.h"
 #include "engine/weights/safetensors.h"
@@ -103,6 +104,15 @@ static lvsa_state *leave_after(lvsa_pipeline *p, lvsa_job job, int step, const c
 
 /* ---- the same frames ------------------------------------------------------------------------- */
 
+static bool has_profile(const lvsa_pipeline *p, lvsa_phase phase)
+{
+    lvsa_profile profile = {.size = sizeof profile};
+    CHECK_OK(lvsa_pipeline_get_profile(&profile, p));
+    for (int i = 0; i < profile.rows; i++)
+        if (profile.row[i].phase == phase) return true;
+    return false;
+}
+
 static void check_every_step(lvsa_job job)
 {
     lvsa_pipeline *p = open_tiny();
@@ -114,9 +124,11 @@ static void check_every_step(lvsa_job job)
         outcome rest = {0};
         lvsa_job going_on = job;
         going_on.state = state;
+        CHECK_OK(lvsa_pipeline_start_profile(other));
         CHECK_OK(run(other, going_on, &rest));
         assert_true(rest.hash == whole.hash);
         assert_int_equal(rest.first_step, step == STEPS ? -1 : step);
+        assert_true(has_profile(other, LVSA_PHASE_DENOISE) == (step < STEPS));
         lvsa_pipeline_close(&other);
         lvsa_state_close(&state);
     }

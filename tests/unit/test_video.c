@@ -252,6 +252,23 @@ static void png_comes_back(void **state)
     png_case("a/%d.PNG", "a/0.PNG", "a/11.PNG");
 }
 
+/* Whichever of the pictures that are to come is there. */
+static void no_picture_is_lost(void **state)
+{
+    (void)state;
+    lvsa_video_format format = make_format(4, 4);
+    lvsa_video *video;
+    const char *last = scratch_write("p_7.png", "old", 3);
+    format.frames = 8;
+    CHECK_FAILS(lvsa_video_open(&video, scratch_path("p_%d.png"), &format), LVSA_ERR_IO,
+                "p_7.png is there already");
+    format.frames = 7;
+    CHECK_OK(lvsa_video_open(&video, scratch_path("p_%d.png"), &format));
+    lvsa_video_abort(&video);
+    assert_int_equal(size_of(last), 3);
+    remove(last);
+}
+
 #else
 
 static void png_is_off(void **state)
@@ -612,6 +629,7 @@ int main(void)
         cmocka_unit_test(chroma_may_lie_left),
 #ifdef LVSA_HAVE_PNG
         cmocka_unit_test(png_comes_back),
+        cmocka_unit_test(no_picture_is_lost),
 #else
         cmocka_unit_test(png_is_off),
 #endif

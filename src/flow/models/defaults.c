@@ -107,7 +107,6 @@ static lvsa_status read_pattern(lv_defaults *d, const json_t *pattern, int facto
     if (!interval || json_is_null(interval) ||
         (json_is_string(interval) && strcmp(json_string_value(interval), "auto") == 0))
         return LVSA_OK;
-    d->plan.keyframe_interval = LVSA_INTERVAL_NONE;
     return get_frames(&d->plan.keyframe_interval, pattern, "key_frame_interval", factor, path);
 }
 
