@@ -33,7 +33,7 @@ LVSA = {
         "window_size": 12,
         "n_first_frames": 4,
         "key_frame_interval": "auto",
-        "sparsity_scale": 1.0,
+        "sparsity_scale": 1.5,
         "expand_window": True,
         "rotate_keyframes": True,
     },

@@ -30,18 +30,41 @@ import captions
 import check_video
 
 ALONE = ["--n-first-frames", "0", "--key-frame-interval", "0"]
+SCALE_1 = ["--sparsity-scale", "1"]
+
+
+def window(frames):
+    return ["--window-size", str(frames)]
+
+
 # name: (what the table calls it, options of `lvsa generate`)
-METHODS = {
+KINDS = {
     "dense": ("dense", ["--dense"]),
     "riflex": ("dense, RIFLEx", ["--dense", "--riflex"]),
-    "lvsa-fixed": ("LVSA, keyframes fixed", ["--no-rotate-keyframes"]),
-    "lvsa": ("LVSA, keyframes rotating", []),
-    "lvsa-riflex": ("LVSA rotating, RIFLEx", ["--riflex"]),
-    "window-40": ("window of 40, no anchors", ["--window-size", "40", *ALONE]),
-    "window-80": ("window of 80, no anchors", ["--window-size", "80", *ALONE]),
+    "lvsa-fixed": ("LVSA, keyframes fixed", [*SCALE_1, "--no-rotate-keyframes"]),
+    "lvsa": ("LVSA, keyframes rotating", SCALE_1),
+    "lvsa-riflex": ("LVSA rotating, RIFLEx", [*SCALE_1, "--riflex"]),
+    "scale-1.5": ("LVSA rotating, scale 1.5", ["--sparsity-scale", "1.5"]),
 }
-COLOURS = ("#4d4d4d", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+# Made at four times the model's length only.
+SETTINGS = {
+    "window-24": ("window of 24", [*SCALE_1, *window(24)]),
+    "window-32": ("window of 32", [*SCALE_1, *window(32)]),
+    "window-40-first": (
+        "window of 40, first frames",
+        [*window(40), "--key-frame-interval", "0"],
+    ),
+    "window-28-alone": ("window of 28, no anchors", [*window(28), *ALONE]),
+    "window-40-alone": ("window of 40, no anchors", [*window(40), *ALONE]),
+    "window-56-alone": ("window of 56, no anchors", [*window(56), *ALONE]),
+    "window-80-alone": ("window of 80, no anchors", [*window(80), *ALONE]),
+    "guidance-5": ("keyframes rotating, guidance 5", [*SCALE_1, "--guidance", "5"]),
+}
+METHODS = {**KINDS, **SETTINGS}
+BESIDE = ["dense", "lvsa", "scale-1.5"]  # what the settings are compared with
+COLOURS = ("#4d4d4d", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 SEED = 10000
+JUDGED = ("colour", "shape", "motion")
 
 
 def draw_captions(count, seed=2024):
@@ -50,6 +73,11 @@ def draw_captions(count, seed=2024):
         captions.write(captions.draw_scene(rng, True), i % len(captions.TEMPLATES))
         for i in range(count)
     ]
+
+
+def beyond(horizon):
+    """Frames of a video of four times as many latent frames."""
+    return 4 * (horizon - 1) + 1
 
 
 class Work:
@@ -66,9 +94,10 @@ class Work:
         for number in range(self.args.captions):
             for frames in self.args.frames:
                 for method in self.args.methods:
-                    job = number, frames, method
-                    if (frames > horizon or method == "dense") and job not in there:
-                        yield job
+                    wanted = frames > horizon or method == "dense"
+                    wanted &= method in KINDS or frames == beyond(horizon)
+                    if wanted and (number, frames, method) not in there:
+                        yield number, frames, method
 
     def run(self, horizon):
         workers = self.args.workers
@@ -121,23 +150,22 @@ def score(rows, attribute, quarter):
 def table(rows, methods):
     """One line for each length and method, of rows that all have the same number of objects."""
     lines = [
-        "| frames | attention | videos | colour 1st, last | shape 1st, last | motion 1st, last "
-        "| freeze | loop |",
-        "|---|---|---|---|---|---|---|---|",
+        "| frames | attention | videos | colour | shape | motion | throughout | freeze | loop |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for frames in sorted({r["frames"] for r in rows}):
         for method in methods:
             some = [r for r in rows if (r["frames"], r["method"]) == (frames, method)]
             if not some:
                 continue
-            ends = " | ".join(
-                f"{score(some, a, 0):.2f}, {score(some, a, -1):.2f}"
-                for a in ("colour", "shape", "motion")
+            quarters = " | ".join(
+                " ".join(f"{score(some, a, quarter):.2f}" for quarter in range(4)) for a in JUDGED
             )
+            whole = sum(all(q[a] for q in r["quarters"] for a in JUDGED) for r in some) / len(some)
             freeze, loop = (sum(r[k] for r in some) / len(some) for k in ("freeze", "loop"))
             lines.append(
-                f"| {frames} | {METHODS[method][0]} | {len(some)} | {ends} "
-                f"| {freeze:.2f} | {loop:.2f} |"
+                f"| {frames} | {METHODS[method][0]} | {len(some)} | {quarters} "
+                f"| {whole:.2f} | {freeze:.2f} | {loop:.2f} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -177,20 +205,25 @@ def plot(rows, methods, attribute, horizon):
 
 
 def page(rows, horizon, docs):
-    methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
+    kinds = [m for m in KINDS if any(r["method"] == m for r in rows)]
     lines = ["# Quality beyond the training length", ""]
     lines += (pathlib.Path(__file__).parent / "quality.md").read_text().splitlines()
     parts = ("All captions", (1, 2)), ("One object", (1,)), ("Two objects", (2,))
     for title, counts in parts:
         some = [r for r in rows if objects_of(r) in counts]
         if some:
-            lines += ["", f"## {title}", "", table(some, methods)[:-1]]
+            lines += ["", f"## {title}", "", table(some, kinds)[:-1]]
         if len(counts) == 2 and len({r["frames"] for r in some}) > 1:
             for attribute in ("colour", "motion"):
-                drawn = plot(some, methods, attribute, horizon)
+                drawn = plot(some, kinds, attribute, horizon)
                 (docs / f"quality-{attribute}.svg").write_text(drawn)
                 title = f"{attribute} right in the last quarter"
                 lines += ["", f"![{title}](quality-{attribute}.svg)"]
+    some = [r for r in rows if r["frames"] == beyond(horizon)]
+    if any(r["method"] in SETTINGS for r in some):
+        lines += ["", "## What in the pattern changes it", ""]
+        lines += (pathlib.Path(__file__).parent / "settings.md").read_text().splitlines()
+        lines += ["", table(some, [*BESIDE, *SETTINGS])[:-1]]
     (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")
 
 
