@@ -106,13 +106,13 @@ const char *lv_cuda_multiply(lv_cuda *gpu, const lv_cuda_product *p, const lv_cu
 /* ---- choosing an algorithm ------------------------------------------------------------------- */
 
 constexpr int64_t kSmall = 2 * 128 * 128; /* two tiles, times the processors */
-constexpr int kProposals = 16;   /* more than are ever made */
-constexpr int kFavourites = 3;   /* whose variants are tried */
-constexpr int kVariants = 16;    /* of each, at most         */
+constexpr int kProposals = 16;            /* more than are ever made         */
+constexpr int kFavourites = 3;            /* whose variants are tried        */
+constexpr int kVariants = 16;             /* of each, at most                */
 constexpr int kCandidates = kProposals + kFavourites * kVariants;
-constexpr int kFinalists = 5;    /* that are timed again     */
-constexpr int kTurns = 3;        /* so often                 */
-constexpr float kWorkMs = 15.0f; /* for so long at a time   */
+constexpr int kFinalists = 5;    /* that are timed again */
+constexpr int kTurns = 3;        /* so often             */
+constexpr float kWorkMs = 15.0f; /* for so long a turn   */
 
 /* None is no failure for e4m3 products that don't fill the card: with few tiles and long sums
  * (seen: 300 x 256 of 8,960) cuBLASLt would split them, and has no scaled rows with that. */
@@ -289,8 +289,7 @@ static int find_fastest(trial *t, lv_cuda *gpu, problem *d, cublasLtMatmulHeuris
         finalist[finalists] = next, least[finalists] = INFINITY;
     for (int turn = 0; turn < kTurns; turn++) /* in turns, for the card grows hot */
         for (int i = 0; i < finalists; i++)
-            least[i] =
-                fminf(least[i], time_of(t, gpu, d, &list[finalist[i]].algo, 1, times));
+            least[i] = fminf(least[i], time_of(t, gpu, d, &list[finalist[i]].algo, 1, times));
     return finalists ? finalist[std::min_element(least, least + finalists) - least] : 0;
 }
 
