@@ -45,7 +45,8 @@ const option tell_options[] = {
     {"time-log", 0, OPTION_FLAG, offsetof(tell_settings, times), NULL,
      .environment = "LVSA_STEP_TIME_LOG", .help = "a line with each stage's and step's time"},
     {"memory-log", 0, OPTION_FLAG, offsetof(tell_settings, memory), NULL,
-     .environment = "LVSA_MEM_LOG", .help = "a line with the most memory used up to each step"},
+     .environment = "LVSA_MEM_LOG",
+     .help = "a line with the most of the machine's memory used up to each step"},
     {"profile", 0, OPTION_FLAG, offsetof(tell_settings, profile), NULL,
      .help = "time every operation, and say what each kind of them took"},
     {.name = NULL}};
