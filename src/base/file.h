@@ -11,8 +11,8 @@ lvsa_status lv_path_join(char *path, size_t size, const char *folder, const char
 
 /* A file on its way. It is written without a name, or under another one beside its place, and moved
  * there once it's on the disk: whoever opens the place, even after a crash, finds the old file or
- * the new one, whole. A link is followed, and its target replaced; a pipe or a device is written to
- * as it is. */
+ * the new one, whole. A link is followed, and its target replaced or made; a pipe or a device is
+ * written to as it is. */
 typedef struct lv_file lv_file;
 
 /* LVSA_ERR_IO or LVSA_ERR_MEMORY; *out is then NULL. */
