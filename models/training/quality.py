@@ -147,6 +147,11 @@ def score(rows, attribute, quarter):
     return sum(r["quarters"][quarter][attribute] for r in rows) / len(rows)
 
 
+def throughout(rows):
+    """Share of the videos in which everything is right in all quarters."""
+    return sum(all(q[a] for q in r["quarters"] for a in JUDGED) for r in rows) / len(rows)
+
+
 def table(rows, methods):
     """One line for each length and method, of rows that all have the same number of objects."""
     lines = [
@@ -161,18 +166,17 @@ def table(rows, methods):
             quarters = " | ".join(
                 " ".join(f"{score(some, a, quarter):.2f}" for quarter in range(4)) for a in JUDGED
             )
-            whole = sum(all(q[a] for q in r["quarters"] for a in JUDGED) for r in some) / len(some)
             freeze, loop = (sum(r[k] for r in some) / len(some) for k in ("freeze", "loop"))
             lines.append(
                 f"| {frames} | {METHODS[method][0]} | {len(some)} | {quarters} "
-                f"| {whole:.2f} | {freeze:.2f} | {loop:.2f} |"
+                f"| {throughout(some):.2f} | {freeze:.2f} | {loop:.2f} |"
             )
     return "\n".join(lines) + "\n"
 
 
-def plot(rows, methods, attribute, horizon):
-    """An SVG: the last quarter's score over the number of frames, a line a method; at the horizon
-    all are dense."""
+def plot(rows, methods, title, value_of, horizon):
+    """An SVG: value_of(rows) over the number of frames, a line a method; at the horizon all are
+    dense."""
     frames = sorted({r["frames"] for r in rows})
     x = {f: 60 + 360 * i / max(1, len(frames) - 1) for i, f in enumerate(frames)}
     y = lambda value: 240 - 200 * value
@@ -180,7 +184,7 @@ def plot(rows, methods, attribute, horizon):
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 290" '
         'font-family="sans-serif" font-size="12">',
         '<rect width="680" height="290" fill="#fff"/>',
-        f'<text x="60" y="20">{attribute} right in the last quarter, all captions</text>',
+        f'<text x="60" y="20">{title}, all captions</text>',
     ]
     for value in (0, 0.25, 0.5, 0.75, 1):
         parts.append(
@@ -193,7 +197,7 @@ def plot(rows, methods, attribute, horizon):
         cells = {f: [r for r in rows if (r["frames"], r["method"]) == (f, method)] for f in frames}
         if horizon in cells:
             cells[horizon] = [r for r in rows if r["frames"] == horizon]
-        points = [f"{x[f]:.0f} {y(score(c, attribute, -1)):.1f}" for f, c in cells.items() if c]
+        points = [f"{x[f]:.0f} {y(value_of(c)):.1f}" for f, c in cells.items() if c]
         parts.append(
             f'<path d="M{"L".join(points)}" fill="none" stroke="{COLOURS[i]}" stroke-width="2"/>'
         )
@@ -202,6 +206,13 @@ def plot(rows, methods, attribute, horizon):
             f'<text x="468" y="{44 + 20 * i}">{METHODS[method][0]}</text>'
         )
     return "\n".join(parts + ["</svg>\n"])
+
+
+PLOTS = {
+    "throughout": ("right throughout", throughout),
+    "colour": ("colour right in the last quarter", lambda rows: score(rows, "colour", -1)),
+    "motion": ("motion right in the last quarter", lambda rows: score(rows, "motion", -1)),
+}
 
 
 def page(rows, horizon, docs):
@@ -214,11 +225,10 @@ def page(rows, horizon, docs):
         if some:
             lines += ["", f"## {title}", "", table(some, kinds)[:-1]]
         if len(counts) == 2 and len({r["frames"] for r in some}) > 1:
-            for attribute in ("colour", "motion"):
-                drawn = plot(some, kinds, attribute, horizon)
-                (docs / f"quality-{attribute}.svg").write_text(drawn)
-                title = f"{attribute} right in the last quarter"
-                lines += ["", f"![{title}](quality-{attribute}.svg)"]
+            for name, (title, value_of) in PLOTS.items():
+                drawn = plot(some, kinds, title, value_of, horizon)
+                (docs / f"quality-{name}.svg").write_text(drawn)
+                lines += ["", f"![{title}](quality-{name}.svg)"]
     some = [r for r in rows if r["frames"] == beyond(horizon)]
     if any(r["method"] in SETTINGS for r in some):
         lines += ["", "## What in the pattern changes it", ""]

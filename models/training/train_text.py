@@ -4,8 +4,8 @@ size, shape and motion, and each row of a text the background.
     python train_text.py --work DIR --seconds 90
 
 Takes spiece.model from DIR and leaves text.safetensors there, which train_dit.py uses as it is. A
-CPU does. Trained by the transformer's loss alone the rows of "red" and of "left" tell nothing of one
-another, and with two objects nobody can know who moves where. Prints how often linear heads are
+CPU does. Trained by the transformer's loss alone the rows of "red" and of "left" tell nothing of
+one another, and with two objects nobody can know who moves where. Prints how often linear heads are
 right on captions of combinations never trained."""
 
 import argparse
