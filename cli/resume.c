@@ -1,4 +1,5 @@
 /* resume.c: `lvsa resume`: a run that was left goes on. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +65,9 @@ static exit_code find_settings(generate_settings *g, const resume_settings *s, c
     if (is_folder) g->keep.checkpoint.value = r->from.value;
     if (f->info.steps_done < f->info.steps)
         g->keep.latents.value = state_find_file(f, "output-latent");
-    return record_apply(g, generate_command.groups, f->record, f->path);
+    TRY(record_apply(g, generate_command.groups, f->record, f->path));
+    if (!g->job.make.model.value) g->job.make.model = r->model; /* its name was no UTF-8 */
+    return CODE_DONE;
 }
 
 static exit_code go_on(const resume_settings *s, const state_file *f)
@@ -72,13 +75,18 @@ static exit_code go_on(const resume_settings *s, const state_file *f)
     const resume_options *r = &s->resume;
     const bool is_folder = strcmp(f->path, r->from.value) != 0;
     generate_settings g = {.common = s->common};
-    if (!f->record || !state_find_file(f, "output"))
+    const bool done = f->info.steps_done == f->info.steps;
+    if (f->record && !done && !r->output.value && !state_find_file(f, "output"))
+        return complain(CODE_USAGE,
+                        "%s: the name of its video isn't kept, for it is no UTF-8: give --output",
+                        f->path);
+    if (!f->record || (done && !state_find_file(f, "output")))
         return complain(CODE_FAILED,
                         "%s: latents, and no run that could go on; lvsa decode makes a video of "
                         "them",
                         f->path);
     TRY(find_settings(&g, s, f, is_folder));
-    if (f->info.steps_done < f->info.steps)
+    if (!done)
         note(TALK_NORMAL, "going on after step %d of %d, into %s", f->info.steps_done,
              f->info.steps, g.file.output.value);
     else
