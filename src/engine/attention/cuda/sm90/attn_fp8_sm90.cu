@@ -63,16 +63,14 @@ __global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ A
     if (warp < 4) {
         ptx::regs_give<kRegsLoad<D>>();
         if (warp == 0) {
-            if ((threadIdx.x & 31) == 0)
-                attn_sm90::walk_qk<kUnits<D>, kStages<D>, kRows<D>>(a, s, rank, first, step);
+            if ((threadIdx.x & 31) == 0) load_qk(a, s, rank, first, step);
         } else if (warp == 2) {
-            if ((threadIdx.x & 31) == 0)
-                attn_sm90::walk_v<kUnits<D>, kStages<D>>(a, s, rank, first, step);
+            if ((threadIdx.x & 31) == 0) load_v(a, s, rank, first, step);
         }
         __syncwarp();
     } else {
         ptx::regs_take<kRegsCompute<D>>();
-        attn_sm90::consume<Sums<D>>(a, s, rank, first, step);
+        consume(a, s, rank, first, step);
         __syncwarp();
     }
     ptx::cluster_sync(); /* the other CTA may still arrive at this one's barriers */

@@ -38,11 +38,10 @@
  * Traps     (1) Stage numbers, warpgroup number and the tile word must be uniform (uniform()),
  *           else ptxas builds every descriptor in vector registers: 7 % slower. (2) The wait for O
  *           stands between maxima and weights; the branch that raises bases keeps it below those.
- *           ptxas may still move it down: a third into the weights cost 1 % (registers as members
- *           of a struct), below them 3.5 %. Look for WARPGROUP.DEPBAR in the machine code after a
- *           change. Scores are integers to ptxas: as floats that are compared as integers it copies
- *           some, and spills in the loop.
- *           (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 = 504 = 3 * 168; 32 +
+ *           ptxas may still move it down, a third into the weights where a struct's members held
+ *           the registers; below them it costs 3.5 %. Look for WARPGROUP.DEPBAR in the machine code
+ *           after a change. Scores are integers to ptxas: as floats that are compared as integers
+ *           it copies some, and spills in the loop. (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 = 504 = 3 * 168; 32 +
  *           2 * 240 waits for ever. (4) Any C75xx message of ptxas means that products are
  *           serialised: the build fails on it (cmake/nvcc-strict.sh). */
 #pragma once
@@ -74,17 +73,16 @@ __global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ A
     if (warp < 4) {
         ptx::regs_give<kRegsLoad<D>>();
         if (warp == 0) {
-            if ((threadIdx.x & 31) == 0)
-                walk_qk<kTile<D>, kStages<D>, kRows<D>>(a, s, rank, first, step);
+            if ((threadIdx.x & 31) == 0) load_qk<D>(a, s, rank, first, step);
         } else if (warp == 1) {
             sweep_v<D>(a, s, first, step);
         } else if (warp == 2) {
-            if ((threadIdx.x & 31) == 0) walk_v<kTile<D>, kStages<D>>(a, s, rank, first, step);
+            if ((threadIdx.x & 31) == 0) load_v<D>(a, s, rank, first, step);
         }
         __syncwarp();
     } else {
         ptx::regs_take<kRegsCompute<D>>();
-        consume<Sums<T, D>>(a, s, rank, first, step);
+        consume<T, D>(a, s, rank, first, step);
         __syncwarp();
     }
     ptx::cluster_sync(); /* the other CTA may still arrive at this one's barriers */

@@ -30,8 +30,11 @@ template <int D> constexpr bool sizes_fit(void)
 }
 static_assert(sizes_fit<64>() && sizes_fit<128>(), "checked inside");
 
-struct Args : Work {
+struct Maps {
     CUtensorMap q, k[LVSA_MAX_SOURCES][kBoxes], v[LVSA_MAX_SOURCES][kBoxes];
+};
+
+struct Args : Maps, Work {
     float scale_log2;                    /* scale / ln 2: the kernel works in powers of two */
     float count_score[LVSA_MAX_SOURCES]; /* log(last_row_count) / scale */
 };

@@ -1,13 +1,20 @@
-/* consume_fp8.cuh: a warpgroup's scores, weights and sums in the attention kernel of 8 bits; the
- * loop around them is consume() of walk.cuh. */
+/* consume_fp8.cuh: the consumer warpgroups of the attention kernel of 8 bits; see
+ * attn_fp8_sm90.cu. */
 #pragma once
 #include "common_fp8.cuh"
 #include "quantise_fp8.cuh"
 #include "softmax.cuh"
+#include "wgmma.cuh"
 
 namespace attn_fp8 {
 
+using attn_sm90::free_stage;
+using attn_sm90::info_last;
+using attn_sm90::item_of;
+using attn_sm90::row_first;
+using attn_sm90::row_last;
 using attn_sm90::Rows;
+using attn_sm90::uniform;
 
 /* A base is raised where a score passes it by kSlack, see attn_sm90::Rows. Weights are 2^kLift
  * times larger than their definition, so that the largest is 445: e4m3 ends at 448, and what is
@@ -161,8 +168,9 @@ __device__ __forceinline__ int64_t rounded_row(const Args &a, const Item &it, in
     return head * a.n_blocks * (kCtas * kRows<D>) + a.blocks[it.block].row + row;
 }
 
+/* A warpgroup's scores, weights and sums: what consume() does with a tile. The registers are
+ * variables there: as members of this ptxas puts waits elsewhere (trap 2 of attn_sm90.cuh). */
 template <int D> struct Sums {
-    static constexpr int kGroups = attn_fp8::kGroups<D>, kStages = attn_fp8::kStages<D>;
     typedef float O[kSums<D>];
     typedef uint32_t X[kTile<D> / 2]; /* scores: integers     */
     typedef uint32_t P[kTile<D> / 8]; /* weights, four a word */
@@ -238,5 +246,117 @@ template <int D> struct Sums {
         store<D>(a, it, a.blocks[it.block].row + row, o, r, shift);
     }
 };
+
+/* One warpgroup, 64 rows; the order of attn_sm90::consume(), where it is explained. */
+template <int D>
+__device__ __forceinline__ void consume(const Args &a, Shared<D> &s, int rank, int first, int step)
+{
+    const int total = a.n_blocks * a.heads * a.batch;
+    const int c = (int)uniform(threadIdx.x >> 7) - 1; /* which warpgroup */
+    const int tid = threadIdx.x & 127, lane = tid & 31, warp = tid >> 5;
+    const int wg_row = rank * kGroups<D> * 64 + c * 64; /* of the block */
+    const int my_row = wg_row + warp * 16 + (lane >> 2);
+    int ks = 0, kp = 0, vs = 0, vp = 0, turn = 0; /* stages of K and V, their barriers' parities */
+    typename Sums<D>::O o;
+    typename Sums<D>::X x;
+    typename Sums<D>::P p;
+    Rows r;
+    Sums<D> m{a, s, o, x, p, r};
+    m.start(c);
+
+    auto take_turn = [&] { ptx::named_sync<256>(1 + c); };
+    auto pass_turn = [&] { ptx::named_arrive<256>(c + 1 == kGroups<D> ? 1 : 2 + c); };
+    auto wait_v = [&] { ptx::bar_wait(ptx::addr(&s.v_full[vs]), vp); };
+    auto next_tile = [&]() -> uint32_t {
+        ptx::bar_wait(ptx::addr(&s.k_full[ks]), kp);
+        uint32_t word = 0;
+        if (lane == 0) word = ptx::shared_load(ptx::addr(&s.info[ks]));
+        return uniform(word);
+    };
+    auto free_k = [&](uint32_t info) {
+        free_stage(&s.k_empty[ks], tid, rank);
+        if (++ks == kStages<D>) ks = 0, kp ^= 1;
+        if (info_last(info) && tid == 0) ptx::bar_arrive(ptx::addr(&s.q_empty));
+    };
+    auto free_v = [&] {
+        free_stage(&s.v_empty[vs], tid, rank);
+        if (++vs == kStages<D>) vs = 0, vp ^= 1;
+    };
+    auto whole = [&](uint32_t i) { return row_first(i) <= wg_row && row_last(i) >= wg_row + 63; };
+
+    if (c == 0) ptx::named_arrive<256>(1); /* the first turn is warpgroup 0's */
+    for (int w = first; w < total; w += step, turn ^= 1) {
+        const Item it = item_of(a, w);
+        m.begin(it, my_row);
+        ptx::bar_wait(ptx::addr(&s.q_full), turn);
+        uint32_t info = next_tile();
+        for (;;) {
+            if (!whole(info)) { /* some of these rows, or none, attend to the tile */
+                const bool touched = row_first(info) <= wg_row + 63 && row_last(info) >= wg_row;
+                take_turn();
+                if (touched) {
+                    m.qk(ks);
+                    ptx::wgmma_wait<0>();
+                    ptx::pin(x);
+                }
+                pass_turn();
+                free_k(info);
+                wait_v();
+                if (touched) {
+                    const bool in0 = my_row >= row_first(info) && my_row <= row_last(info);
+                    const bool in1 = my_row + 8 >= row_first(info) && my_row + 8 <= row_last(info);
+                    m.weigh_some(info, in0, in1);
+                    volatile float kept[kSums<D>]; /* a row outside keeps O, whatever V holds */
+#pragma unroll
+                    for (int i = 0; i < kSums<D>; i++) kept[i] = o[i];
+                    m.pv(vs);
+                    ptx::wgmma_wait<0>();
+                    ptx::pin(o);
+#pragma unroll
+                    for (int i = 0; i < kSums<D>; i++)
+                        if (!(i & 2 ? in1 : in0)) o[i] = kept[i];
+                }
+                free_v();
+                if (info_last(info)) break;
+                info = next_tile();
+                continue;
+            }
+            take_turn();
+            m.qk(ks);
+            pass_turn();
+            ptx::wgmma_wait<0>();
+            ptx::pin(x);
+            free_k(info);
+            m.raise(info);
+            m.weigh();
+            bool done = info_last(info);
+            while (!done) {
+                info = next_tile();
+                if (!whole(info)) break;
+                take_turn();
+                m.qk(ks);
+                wait_v();
+                m.pv(vs);
+                pass_turn();
+                ptx::wgmma_wait<1>();
+                ptx::pin(x);
+                free_k(info);
+                m.raise(info);
+                ptx::wgmma_wait<0>();
+                ptx::pin(o);
+                free_v();
+                m.weigh();
+                done = info_last(info);
+            }
+            wait_v();
+            m.pv(vs);
+            ptx::wgmma_wait<0>();
+            ptx::pin(o);
+            free_v();
+            if (done) break;
+        }
+        m.end(it, my_row);
+    }
+}
 
 } /* namespace attn_fp8 */

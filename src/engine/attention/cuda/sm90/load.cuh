@@ -43,32 +43,53 @@ __device__ __forceinline__ void load_tile(uint32_t stage, const CUtensorMap (*ma
     ptx::bar_arrive_expect(bar, rows * D * 2);
 }
 
+/* One thread: Q of each item, and all of its K. */
 template <int D>
-__device__ __forceinline__ void load_k(const Args &a, Shared<D> &s, int stage,
-                                       const Tiles<kTile<D>> &t, const Item &it, int rank)
+__device__ __forceinline__ void load_qk(const Args &a, Shared<D> &s, int rank, int first, int step)
 {
-    load_tile<D>(ptx::addr(s.k[stage]), a.k, t, it.head / a.group, it.batch,
-                 ptx::addr(&s.k_full[stage]), rank);
-}
-
-template <int D>
-__device__ __forceinline__ void load_v(const Args &a, Shared<D> &s, int stage,
-                                       const Tiles<kTile<D>> &t, const Item &it, int rank)
-{
-    const bool ragged = t.valid() < kTile<D>;
-    load_tile<D>(ptx::addr(s.v[stage]), a.v, t, it.head / a.group, it.batch,
-                 ptx::addr(ragged ? &s.v_ragged[stage] : &s.v_full[stage]), rank);
-}
-
-template <int D>
-__device__ __forceinline__ void load_q(const Args &a, Shared<D> &s, const Item &it, int row)
-{
-    const uint32_t bar = ptx::addr(&s.q_full);
-    ptx::bar_arrive_expect(bar, kRows<D> * D * 2);
+    const int total = a.n_blocks * a.heads * a.batch;
+    int ks = 0, kp = 0, turn = 0;
+    for (int w = first; w < total; w += step, turn ^= 1) {
+        const Item it = item_of(a, w);
+        const lv_tile_block b = a.blocks[it.block];
+        Tiles<kTile<D>> t(a, b);
+        bool start = true;
+        do {
+            ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
+            ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
+            load_tile<D>(ptx::addr(s.k[ks]), a.k, t, it.head / a.group, it.batch,
+                         ptx::addr(&s.k_full[ks]), rank);
+            if (++ks == kStages<D>) ks = 0, kp ^= 1;
+            if (start) {
+                const uint32_t bar = ptx::addr(&s.q_full);
+                ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
+                ptx::bar_arrive_expect(bar, kRows<D> * D * 2);
 #pragma unroll
-    for (int c = 0; c < D / 64; c++)
-        ptx::tma_load(ptx::addr(s.q) + c * kRows<D> * 128, &a.q, c * 64, row, it.head, it.batch,
-                      bar);
+                for (int c = 0; c < D / 64; c++)
+                    ptx::tma_load(ptx::addr(s.q) + c * kRows<D> * 128, &a.q, c * 64,
+                                  b.row + rank * kRows<D>, it.head, it.batch, bar);
+                start = false;
+            }
+        } while (t.next());
+    }
+}
+
+/* One thread: all of V. */
+template <int D>
+__device__ __forceinline__ void load_v(const Args &a, Shared<D> &s, int rank, int first, int step)
+{
+    const int total = a.n_blocks * a.heads * a.batch;
+    int vs = 0, vp = 0;
+    for (int w = first; w < total; w += step) {
+        const Item it = item_of(a, w);
+        Tiles<kTile<D>> t(a, a.blocks[it.block]);
+        do {
+            const uint32_t bar = ptx::addr(t.valid() < kTile<D> ? &s.v_ragged[vs] : &s.v_full[vs]);
+            ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
+            load_tile<D>(ptx::addr(s.v[vs]), a.v, t, it.head / a.group, it.batch, bar, rank);
+            if (++vs == kStages<D>) vs = 0, vp ^= 1;
+        } while (t.next());
+    }
 }
 
 /* One warp: zeroes the rows of V past a ragged end. P is 0 there, but 0 * NaN would not be. */

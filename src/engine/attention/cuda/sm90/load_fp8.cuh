@@ -5,6 +5,7 @@
 
 namespace attn_fp8 {
 
+using attn_sm90::item_of;
 using attn_sm90::Tiles;
 
 /* This CTA's half of a piece, to the same place in both CTAs. */
@@ -75,6 +76,48 @@ __device__ __forceinline__ void load_q(const Args &a, Shared<D> &s, const Item &
     ptx::bar_arrive_expect(bar, kRows<D> * D);
     ptx::bulk_load(ptx::addr(s.q), a.q + (head * a.n_blocks * kCtas * kRows<D> + row) * D,
                    kRows<D> * D, bar);
+}
+
+/* One thread: Q of each item, and all of its K. */
+template <int D>
+__device__ __forceinline__ void load_qk(const Args &a, Shared<D> &s, int rank, int first, int step)
+{
+    const int total = a.n_blocks * a.heads * a.batch;
+    int ks = 0, kp = 0, turn = 0;
+    for (int w = first; w < total; w += step, turn ^= 1) {
+        const Item it = item_of(a, w);
+        const lv_tile_block b = a.blocks[it.block];
+        Tiles<kUnits<D>> t(a, b);
+        bool start = true;
+        do {
+            ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
+            ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
+            load_k(a, s, ks, t, it, rank);
+            if (++ks == kStages<D>) ks = 0, kp ^= 1;
+            if (start) {
+                ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
+                load_q(a, s, it, b.row + rank * kRows<D>);
+                start = false;
+            }
+        } while (t.next());
+    }
+}
+
+/* One thread: all of V. */
+template <int D>
+__device__ __forceinline__ void load_v(const Args &a, Shared<D> &s, int rank, int first, int step)
+{
+    const int total = a.n_blocks * a.heads * a.batch;
+    int vs = 0, vp = 0;
+    for (int w = first; w < total; w += step) {
+        const Item it = item_of(a, w);
+        Tiles<kUnits<D>> t(a, a.blocks[it.block]);
+        do {
+            ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
+            load_v(a, s, vs, t, it, rank);
+            if (++vs == kStages<D>) vs = 0, vp ^= 1;
+        } while (t.next());
+    }
 }
 
 } /* namespace attn_fp8 */

@@ -1,14 +1,12 @@
 /* walk.cuh: what Hopper's attention kernels share, the one of 16 bits (attn_sm90.cuh) and the one
- * of 8 (attn_fp8_sm90.cu): the walk over items and tiles, of those who load and of those who
- * compute, and the barriers between them. A kernel's own words are
+ * of 8 (attn_fp8_sm90.cu): items, tiles, what a tile's consumers must know, barriers, launching.
+ * A kernel's Shared has q_full, q_empty and, by stage, k_full, k_empty, v_full and v_empty.
  *
- *   load_q(), load_k(), load_v()   one tile's copies, overloads by Shared
- *   a type for consume()           a warpgroup's scores, weights and sums
- *
- * and Shared has q_full, q_empty, [stage] k_full, k_empty, v_full, v_empty and info. */
+ * The loops of those who load and of those who compute stand in both (load*.cuh, consume*.cuh): as
+ * one template, with each kernel's copies and products given to it, the kernel of 16 bits was 1 %
+ * slower on a card, though nearly the same machine code. */
 #pragma once
 #include "ptx.cuh"
-#include "wgmma.cuh"
 #include "engine/attention/cuda/tile_table.h"
 
 #include <cuda_runtime.h>
@@ -105,50 +103,6 @@ template <int kTile> struct Tiles {
     }
 };
 
-/* ---- those who load, one thread each --------------------------------------------------------- */
-
-/* Q of each item, kRows of it a CTA, and all of its K. */
-template <int kTile, int kStages, int kRows, class Args, class Shared>
-__device__ __forceinline__ void walk_qk(const Args &a, Shared &s, int rank, int first, int step)
-{
-    const int total = a.n_blocks * a.heads * a.batch;
-    int ks = 0, kp = 0, turn = 0;
-    for (int w = first; w < total; w += step, turn ^= 1) {
-        const Item it = item_of(a, w);
-        const lv_tile_block b = a.blocks[it.block];
-        Tiles<kTile> t(a, b);
-        bool start = true;
-        do {
-            ptx::bar_wait(ptx::addr(&s.k_empty[ks]), kp ^ 1);
-            ptx::shared_store(ptx::addr(&s.info[ks]), t.info());
-            load_k(a, s, ks, t, it, rank);
-            if (++ks == kStages) ks = 0, kp ^= 1;
-            if (start) {
-                ptx::bar_wait(ptx::addr(&s.q_empty), turn ^ 1);
-                load_q(a, s, it, b.row + rank * kRows);
-                start = false;
-            }
-        } while (t.next());
-    }
-}
-
-/* All of V. */
-template <int kTile, int kStages, class Args, class Shared>
-__device__ __forceinline__ void walk_v(const Args &a, Shared &s, int rank, int first, int step)
-{
-    const int total = a.n_blocks * a.heads * a.batch;
-    int vs = 0, vp = 0;
-    for (int w = first; w < total; w += step) {
-        const Item it = item_of(a, w);
-        Tiles<kTile> t(a, a.blocks[it.block]);
-        do {
-            ptx::bar_wait(ptx::addr(&s.v_empty[vs]), vp ^ 1);
-            load_v(a, s, vs, t, it, rank);
-            if (++vs == kStages) vs = 0, vp ^= 1;
-        } while (t.next());
-    }
-}
-
 /* ---- those who compute ----------------------------------------------------------------------- */
 
 /* Of two rows: m the base, which weights are taken from, times scale; l the sum so far, where the
@@ -170,132 +124,6 @@ __device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
 {
     if ((tid & 31) == 0) ptx::bar_arrive(ptx::addr(bar));
     if (tid == 0) ptx::bar_arrive_at(ptx::addr(bar), rank ^ 1);
-}
-
-/* One warpgroup, 64 rows. Tiles that all its rows attend to are pipelined: x_i = Q K_i^T and
- * O += P_{i-1} V_{i-1} are issued together; the maxima of x_i are found under the second, its
- * weights under the other warpgroups' products. Other tiles go one by one.
- *
- * Sums is the kernel's part, of kGroups warpgroups and kStages stages. It works on the registers O,
- * X and P and on the rows, which are variables here: as its own members they would be the same
- * code, but for the wait for O, which ptxas then moved into the weights (trap 2).
- *
- *   start(c)                       warpgroup c's
- *   begin(it, row), end(it, row)   an item's; row: this thread's first, of the block
- *   qk(stage), pv(stage)           issue x = Q K^T, O += P V
- *   raise(info), weigh()           x to P, in two halves, and O to P's base in the second; a tile
- *                                  that all rows attend to
- *   weigh_some(info, in0, in1)     the same of a tile that row attends to if in0, row + 8 if in1 */
-template <class Sums, class Args, class Shared>
-__device__ __forceinline__ void consume(const Args &a, Shared &s, int rank, int first, int step)
-{
-    constexpr int kSums = sizeof(typename Sums::O) / sizeof(float);
-    const int total = a.n_blocks * a.heads * a.batch;
-    const int c = (int)uniform(threadIdx.x >> 7) - 1; /* which warpgroup */
-    const int tid = threadIdx.x & 127, lane = tid & 31, warp = tid >> 5;
-    const int wg_row = rank * Sums::kGroups * 64 + c * 64; /* of the block */
-    const int my_row = wg_row + warp * 16 + (lane >> 2);
-    int ks = 0, kp = 0, vs = 0, vp = 0, turn = 0; /* stages of K and V, their barriers' parities */
-    typename Sums::O o;
-    typename Sums::X x;
-    typename Sums::P p;
-    Rows r;
-    Sums m{a, s, o, x, p, r};
-    m.start(c);
-
-    auto take_turn = [&] { ptx::named_sync<256>(1 + c); };
-    auto pass_turn = [&] { ptx::named_arrive<256>(c + 1 == Sums::kGroups ? 1 : 2 + c); };
-    auto wait_v = [&] { ptx::bar_wait(ptx::addr(&s.v_full[vs]), vp); };
-    auto next_tile = [&]() -> uint32_t {
-        ptx::bar_wait(ptx::addr(&s.k_full[ks]), kp);
-        uint32_t word = 0;
-        if (lane == 0) word = ptx::shared_load(ptx::addr(&s.info[ks]));
-        return uniform(word);
-    };
-    auto free_k = [&](uint32_t info) {
-        free_stage(&s.k_empty[ks], tid, rank);
-        if (++ks == Sums::kStages) ks = 0, kp ^= 1;
-        if (info_last(info) && tid == 0) ptx::bar_arrive(ptx::addr(&s.q_empty));
-    };
-    auto free_v = [&] {
-        free_stage(&s.v_empty[vs], tid, rank);
-        if (++vs == Sums::kStages) vs = 0, vp ^= 1;
-    };
-    auto whole = [&](uint32_t i) { return row_first(i) <= wg_row && row_last(i) >= wg_row + 63; };
-
-    if (c == 0) ptx::named_arrive<256>(1); /* the first turn is warpgroup 0's */
-    for (int w = first; w < total; w += step, turn ^= 1) {
-        const Item it = item_of(a, w);
-        m.begin(it, my_row);
-        ptx::bar_wait(ptx::addr(&s.q_full), turn);
-        uint32_t info = next_tile();
-        for (;;) {
-            if (!whole(info)) { /* some of these rows, or none, attend to the tile */
-                const bool touched = row_first(info) <= wg_row + 63 && row_last(info) >= wg_row;
-                take_turn();
-                if (touched) {
-                    m.qk(ks);
-                    ptx::wgmma_wait<0>();
-                    ptx::pin(x);
-                }
-                pass_turn();
-                free_k(info);
-                wait_v();
-                if (touched) {
-                    const bool in0 = my_row >= row_first(info) && my_row <= row_last(info);
-                    const bool in1 = my_row + 8 >= row_first(info) && my_row + 8 <= row_last(info);
-                    m.weigh_some(info, in0, in1);
-                    volatile float kept[kSums]; /* a row outside keeps O, whatever V holds */
-#pragma unroll
-                    for (int i = 0; i < kSums; i++) kept[i] = o[i];
-                    m.pv(vs);
-                    ptx::wgmma_wait<0>();
-                    ptx::pin(o);
-#pragma unroll
-                    for (int i = 0; i < kSums; i++)
-                        if (!(i & 2 ? in1 : in0)) o[i] = kept[i];
-                }
-                free_v();
-                if (info_last(info)) break;
-                info = next_tile();
-                continue;
-            }
-            take_turn();
-            m.qk(ks);
-            pass_turn();
-            ptx::wgmma_wait<0>();
-            ptx::pin(x);
-            free_k(info);
-            m.raise(info);
-            m.weigh();
-            bool done = info_last(info);
-            while (!done) {
-                info = next_tile();
-                if (!whole(info)) break;
-                take_turn();
-                m.qk(ks);
-                wait_v();
-                m.pv(vs);
-                pass_turn();
-                ptx::wgmma_wait<1>();
-                ptx::pin(x);
-                free_k(info);
-                m.raise(info);
-                ptx::wgmma_wait<0>();
-                ptx::pin(o);
-                free_v();
-                m.weigh();
-                done = info_last(info);
-            }
-            wait_v();
-            m.pv(vs);
-            ptx::wgmma_wait<0>();
-            ptx::pin(o);
-            free_v();
-            if (done) break;
-        }
-        m.end(it, my_row);
-    }
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */
