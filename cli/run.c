@@ -190,7 +190,8 @@ static exit_code find_path(run *r)
     r->path = malloc(size);
     if (!r->path) return complain(CODE_MEMORY, "a name of %zu bytes doesn't fit in memory", size);
     if (*folder && *name == '/')
-        return complain(CODE_USAGE, "--output-dir %s and %s both say where; give one", folder, name);
+        return complain(CODE_USAGE, "--output-dir %s and %s both say where; give one", folder,
+                        name);
     snprintf(r->path, size, "%s%s%s", folder, *folder ? "/" : "", name);
     return CODE_DONE;
 }
