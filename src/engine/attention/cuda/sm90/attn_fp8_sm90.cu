@@ -26,7 +26,7 @@
  *           exponentials, twice as many a product.
  *
  * Measured  H100 80GB HBM3, T 81, P 1560, 12 heads, 22 frames a query, random normal numbers, a
- *           call with its rounding (1.04 ms), median of 9: 27.6 to 27.8 ms, 959 to 966 TFLOP/s over
+ *           call with its rounding (1.04 ms), median of 9: 27.6 to 27.9 ms, 954 to 966 TFLOP/s over
  *           attended pairs, where bf16 makes 709; all shapes of D = 128 in docs/SPEED.md make 937
  *           to 975. D = 64, T 25, P 1350, 48 heads, 226 rows of text: 13.1 ms, 607 (bf16 560).
  * Lost      Q and K in e4m3 (948; scores a third as exact); converting scores to floats by I2FP

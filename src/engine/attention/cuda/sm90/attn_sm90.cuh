@@ -41,9 +41,10 @@
  *           ptxas may still move it down, a third into the weights where a struct's members held
  *           the registers; below them it costs 3.5 %. Look for WARPGROUP.DEPBAR in the machine code
  *           after a change. Scores are integers to ptxas: as floats that are compared as integers
- *           it copies some, and spills in the loop. (3) setmaxnreg shares out what the launch took: 24 + 2 * 240 = 504 = 3 * 168; 32 +
- *           2 * 240 waits for ever. (4) Any C75xx message of ptxas means that products are
- *           serialised: the build fails on it (cmake/nvcc-strict.sh). */
+ *           it copies some, and spills in the loop. (3) setmaxnreg shares out what the launch took:
+ *           24 + 2 * 240 = 504 = 3 * 168; 32 + 2 * 240 waits for ever. (4) Any C75xx message of
+ *           ptxas means that products are serialised: the build fails on it
+ *           (cmake/nvcc-strict.sh). */
 #pragma once
 #include "attn_sm90.h"
 #include "consume.cuh"
