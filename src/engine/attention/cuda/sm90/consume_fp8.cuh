@@ -46,10 +46,10 @@ __device__ __forceinline__ void raise(const uint32_t (&x)[kCount], Rows &r, cons
     if (kSome && !in0) y0 = -INFINITY;
     if (kSome && !in1) y1 = -INFINITY;
     r.up = __any_sync(~0u, y0 > r.m0 + kSlack || y1 > r.m1 + kSlack);
-    if (r.up)
-        attn_sm90::raise_to<kSome>(r, fmaxf(r.m0, attn_sm90::quad_max(y0)),
-                                   fmaxf(r.m1, attn_sm90::quad_max(y1)));
-    else r.a0 = r.a1 = 1.f;
+    if (r.up) {
+        attn_sm90::quad_max(y0, y1);
+        attn_sm90::raise_to<kSome>(r, fmaxf(r.m0, y0), fmaxf(r.m1, y1));
+    } else r.a0 = r.a1 = 1.f;
 }
 
 /* Scores to weights in e4m3, four a word, as the product wants them: of a unit's 32 keys, words 0
@@ -143,11 +143,10 @@ __device__ __forceinline__ void store(const Args &a, const Item &it, int row0,
                                       const float (&shift)[2])
 {
     /* The sums of the weights of eight eighths of the keys. */
-    const float l[2] = {attn_sm90::quad_sum(o[D / 2] + o[D / 2 + 1]),
-                        attn_sm90::quad_sum(o[D / 2 + 2] + o[D / 2 + 3])};
+    float l[2] = {o[D / 2] + o[D / 2 + 1], o[D / 2 + 2] + o[D / 2 + 3]};
+    attn_sm90::quad_sum(l[0], l[1]);
     const float f[2] = {l[0] != 0.f ? 1.f / l[0] : 0.f, l[1] != 0.f ? 1.f / l[1] : 0.f};
-    attn_sm90::store_lse(a, it, row0, r.m0 + shift[0] - kLift + __log2f(l[0]),
-                         r.m1 + shift[1] - kLift + __log2f(l[1]));
+    attn_sm90::store_lse(a, it, row0, r.m0 + shift[0] - kLift, r.m1 + shift[1] - kLift, l[0], l[1]);
     const int64_t head = ((int64_t)it.batch * a.heads + it.head) / a.group;
     const int quad = threadIdx.x & 3;
     const float2 *mean = reinterpret_cast<const float2 *>(a.v_means + head * D) + quad;

@@ -29,17 +29,21 @@ template <> __device__ __forceinline__ uint32_t pack<__half>(float lo, float hi)
 
 __device__ __forceinline__ float to_float(uint32_t x) { return __uint_as_float(x); }
 
-/* Over the four lanes that hold a row. */
-__device__ __forceinline__ float quad_sum(float x)
+/* Of two rows, over the four lanes that hold them. */
+__device__ __forceinline__ void quad_sum(float &x, float &y)
 {
     x += __shfl_xor_sync(~0u, x, 1);
-    return x + __shfl_xor_sync(~0u, x, 2);
+    y += __shfl_xor_sync(~0u, y, 1);
+    x += __shfl_xor_sync(~0u, x, 2);
+    y += __shfl_xor_sync(~0u, y, 2);
 }
 
-__device__ __forceinline__ float quad_max(float x)
+__device__ __forceinline__ void quad_max(float &x, float &y)
 {
     x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
-    return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
+    y = fmaxf(y, __shfl_xor_sync(~0u, y, 1));
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, 2));
+    y = fmaxf(y, __shfl_xor_sync(~0u, y, 2));
 }
 
 /* A row's base is raised where a score passes it by more: weights stay under 2^kSlack, which f16
@@ -113,8 +117,9 @@ __device__ __forceinline__ void raise(const uint32_t (&x)[kTile<D> / 2], Rows &r
         if (i0 < 0) i0 = n0;
         if (i1 < 0) i1 = n1;
     }
-    raise_to<kEmpty>(r, fmaxf(r.m0, quad_max(to_float(i0)) * scale),
-                     fmaxf(r.m1, quad_max(to_float(i1)) * scale));
+    float y0 = to_float(i0), y1 = to_float(i1);
+    quad_max(y0, y1);
+    raise_to<kEmpty>(r, fmaxf(r.m0, y0 * scale), fmaxf(r.m1, y1 * scale));
     r.l0 *= r.a0;
     r.l1 *= r.a1;
 }
@@ -165,14 +170,15 @@ __device__ __forceinline__ void transpose4(uint32_t (&y)[4], int quad)
         }
 }
 
-/* The log-sums of rows row0 and row0 + 8 of the sequence. */
-__device__ __forceinline__ void store_lse(const Work &a, const Item &it, int row0, float y0,
-                                          float y1)
+/* The log-sums of rows row0 and row0 + 8 of the sequence: l of base m and what the scores lacked. */
+__device__ __forceinline__ void store_lse(const Work &a, const Item &it, int row0, float m0,
+                                          float m1, float l0, float l1)
 {
-    if (!a.lse || (threadIdx.x & 3)) return;
-    float *lse = a.lse + ((int64_t)it.batch * a.heads + it.head) * a.rows;
-    if (row0 < a.rows) lse[row0] = y0 * 0.69314718f;
-    if (row0 + 8 < a.rows) lse[row0 + 8] = y1 * 0.69314718f;
+    if (a.lse && (threadIdx.x & 3) == 0) {
+        float *lse = a.lse + ((int64_t)it.batch * a.heads + it.head) * a.rows;
+        if (row0 < a.rows) lse[row0] = (m0 + __log2f(l0)) * 0.69314718f;
+        if (row0 + 8 < a.rows) lse[row0 + 8] = (m1 + __log2f(l1)) * 0.69314718f;
+    }
 }
 
 /* The output's rows row0 and row0 + 8: pair(i) makes the two numbers of o[i] and o[i + 1]. */
@@ -203,13 +209,14 @@ __device__ __forceinline__ void store_rows(const Work &a, const Item &it, int ro
 /* O / l and the log-sums to memory. */
 template <class T, int D>
 __device__ __forceinline__ void store(const Args &a, const Item &it, int row0, float (&o)[D / 2],
-                                      const Rows &r)
+                                      Rows &r)
 {
-    const float l[2] = {quad_sum(r.l0), quad_sum(r.l1)};
-    const float f[2] = {l[0] == 0.f ? 0.f : 1.f / l[0], l[1] == 0.f ? 0.f : 1.f / l[1]};
-    store_lse(a, it, row0, r.m0 + __log2f(l[0]), r.m1 + __log2f(l[1]));
+    quad_sum(r.l0, r.l1);
+    const float i0 = r.l0 == 0.f ? 0.f : 1.f / r.l0, i1 = r.l1 == 0.f ? 0.f : 1.f / r.l1;
+    store_lse(a, it, row0, r.m0, r.m1, r.l0, r.l1);
     store_rows<T, D>(a, it, row0, [&](int i) {
-        return make_float2(o[i] * f[i / 2 & 1], o[i + 1] * f[i / 2 & 1]);
+        const float f = i & 2 ? i1 : i0;
+        return make_float2(o[i] * f, o[i + 1] * f);
     });
 }
 

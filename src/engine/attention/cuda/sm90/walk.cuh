@@ -128,9 +128,9 @@ __device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
-/* One thread, before the cluster goes on. */
+/* One thread, before the cluster goes on. ragged: v_ragged of the stages, if there is one. */
 template <int kGroups, int kStages, class Shared>
-__device__ __forceinline__ void bars_init(Shared &s)
+__device__ __forceinline__ void bars_init(Shared &s, uint64_t *ragged)
 {
     ptx::bar_init(ptx::addr(&s.q_full), 1);
     ptx::bar_init(ptx::addr(&s.q_empty), kGroups);
@@ -139,6 +139,7 @@ __device__ __forceinline__ void bars_init(Shared &s)
         ptx::bar_init(ptx::addr(&s.k_empty[i]), kGroups * (4 + kCtas - 1));
         ptx::bar_init(ptx::addr(&s.v_full[i]), 1);
         ptx::bar_init(ptx::addr(&s.v_empty[i]), kGroups * (4 + kCtas - 1));
+        if (ragged) ptx::bar_init(ptx::addr(&ragged[i]), 1);
     }
 }
 
