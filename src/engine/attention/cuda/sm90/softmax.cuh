@@ -170,7 +170,7 @@ __device__ __forceinline__ void transpose4(uint32_t (&y)[4], int quad)
         }
 }
 
-/* The log-sums of rows row0 and row0 + 8 of the sequence: l of base m and what the scores lacked. */
+/* The log-sums of the sequence's rows row0 and row0 + 8: l of base m and what the scores lacked. */
 __device__ __forceinline__ void store_lse(const Work &a, const Item &it, int row0, float m0,
                                           float m1, float l0, float l1)
 {
