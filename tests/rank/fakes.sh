@@ -14,18 +14,19 @@ fail() {
     exit 1
 }
 
-# A process of each launcher: torchrun RANK RANKS ARGUMENT...
+# A process of each launcher: torchrun RANK RANKS ARGUMENT... In the foreground a signal reaches the
+# program once; otherwise timeout sends it to its group too, and two of them stop a run at once.
 torchrun() {
     export RANK=$1 LOCAL_RANK=$1 WORLD_SIZE=$2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port
     shift 2
-    exec timeout -s KILL 120 "$program" "$@"
+    exec timeout --foreground -s KILL 120 "$program" "$@"
 }
 
 srun() {
     export SLURM_PROCID=$1 SLURM_LOCALID=$1 SLURM_STEP_NUM_TASKS=$2 SLURM_JOB_ID=$port SLURM_STEP_ID=3
     export SLURM_STEP_NODELIST='node[03-04,07],other'
     shift 2
-    exec timeout -s KILL 120 "$program" "$@"
+    exec timeout --foreground -s KILL 120 "$program" "$@"
 }
 
 # start LAUNCHER N ARGUMENT...: in the background; their numbers are in $pids, what rank R prints in $out.R
