@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ A
     const int warp = (int)attn_sm90::uniform(threadIdx.x >> 5);
 
     if (threadIdx.x == 0) {
-        attn_sm90::bars_init<kGroups<D>, kStages<D>>(s, nullptr);
+        attn_sm90::bars_init<D>(s, nullptr);
         ptx::bar_init_done();
     }
     ptx::cluster_sync();

@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads<D>, 1) attn(const __grid_constant__ A
     const int warp = (int)uniform(threadIdx.x >> 5);
 
     if (threadIdx.x == 0) {
-        bars_init<kGroups<D>, kStages<D>>(s, s.v_ragged);
+        bars_init<D>(s, s.v_ragged);
         ptx::bar_init_done();
     }
     ptx::cluster_sync();

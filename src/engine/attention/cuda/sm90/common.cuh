@@ -8,22 +8,11 @@ namespace attn_sm90 {
 constexpr int kBoxes = 8; /* copy boxes of a source: kPart keys; 64, 32, .. 1 */
 
 /* By head size. */
-template <int D> constexpr int kGroups = D == 64 ? 3 : 2;   /* consumer warpgroups, of 64 rows */
-template <int D> constexpr int kRows = 64 * kGroups<D>;     /* query rows of a CTA             */
 template <int D> constexpr int kTile = D == 64 ? 128 : 192; /* keys of a tile                  */
 template <int D> constexpr int kPart = kTile<D> / kCtas;    /* what one CTA loads of it        */
-template <int D> constexpr int kStages = D == 64 ? 4 : 2;
-template <int D> constexpr int kThreads = 128 * (kGroups<D> + 1);
-template <int D> constexpr int kRegsLoad = D == 64 ? 32 : 24;
-template <int D> constexpr int kRegsCompute = D == 64 ? 160 : 240;
 
 template <int D> constexpr bool sizes_fit(void)
 {
-    static_assert(kCtas * kRows<D> == (D == 64 ? LV_TILE_BLOCK_64 : LV_TILE_BLOCK),
-                  "a block is a cluster's rows");
-    static_assert(kRegsLoad<D> + kGroups<D> * kRegsCompute<D> <=
-                      65536 / kThreads<D> / 8 * 8 * (kGroups<D> + 1),
-                  "setmaxnreg shares out what the launch took");
     static_assert(kPart<D> % 8 == 0 && kPart<D> < 128 && kTile<D> <= 256,
                   "swizzle atoms; box sizes; the tile word's 8 bits");
     return true;

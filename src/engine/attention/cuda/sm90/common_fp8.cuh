@@ -8,17 +8,17 @@ namespace attn_fp8 {
 
 using attn_sm90::Item;
 using attn_sm90::kCtas;
+using attn_sm90::kGroups;
+using attn_sm90::kRegsCompute;
+using attn_sm90::kRegsLoad;
+using attn_sm90::kRows;
+using attn_sm90::kStages;
+using attn_sm90::kThreads;
 
 /* By head size. */
-template <int D> constexpr int kGroups = D == 64 ? 3 : 2; /* consumer warpgroups, of 64 rows */
-template <int D> constexpr int kRows = 64 * kGroups<D>;   /* query rows of a CTA             */
-template <int D> constexpr int kUnits = D == 64 ? 4 : 7;  /* of a tile                       */
+template <int D> constexpr int kUnits = D == 64 ? 4 : 7; /* of a tile */
 template <int D> constexpr int kTile = kUnits<D> * LV_FP8_UNIT;
-template <int D> constexpr int kStages = D == 64 ? 4 : 2;
 template <int D> constexpr int kFlush = D == 64 ? 21 : 12; /* tiles that the tensor cores add up */
-template <int D> constexpr int kThreads = 128 * (kGroups<D> + 1);
-template <int D> constexpr int kRegsLoad = D == 64 ? 32 : 24;
-template <int D> constexpr int kRegsCompute = D == 64 ? 160 : 240;
 template <int D> constexpr int kSums = D / 2 + 4; /* O and sums of the weights, of a thread */
 
 struct Args : attn_sm90::Work {
@@ -39,11 +39,6 @@ template <int D> struct Shared {
 
 template <int D> constexpr bool sizes_fit(void)
 {
-    static_assert(kCtas * kRows<D> == (D == 64 ? LV_TILE_BLOCK_64 : LV_TILE_BLOCK),
-                  "a block is a cluster's rows");
-    static_assert(kRegsLoad<D> + kGroups<D> * kRegsCompute<D> <=
-                      65536 / kThreads<D> / 8 * 8 * (kGroups<D> + 1),
-                  "setmaxnreg shares out what the launch took");
     static_assert(sizeof(Shared<D>) + 1024 <= 227 * 1024, "shared memory of an H100 SM");
     return true;
 }

@@ -17,6 +17,25 @@ namespace attn_sm90 {
 
 constexpr int kCtas = 2; /* of a cluster; they share every tile of K and V */
 
+/* By head size. */
+template <int D> constexpr int kGroups = D == 64 ? 3 : 2; /* consumer warpgroups, of 64 rows */
+template <int D> constexpr int kRows = 64 * kGroups<D>;   /* query rows of a CTA             */
+template <int D> constexpr int kStages = D == 64 ? 4 : 2;
+template <int D> constexpr int kThreads = 128 * (kGroups<D> + 1);
+template <int D> constexpr int kRegsLoad = D == 64 ? 32 : 24;
+template <int D> constexpr int kRegsCompute = D == 64 ? 160 : 240;
+
+template <int D> constexpr bool walk_fits(void)
+{
+    static_assert(kCtas * kRows<D> == (D == 64 ? LV_TILE_BLOCK_64 : LV_TILE_BLOCK),
+                  "a block is a cluster's rows");
+    static_assert(kRegsLoad<D> + kGroups<D> * kRegsCompute<D> <=
+                      65536 / kThreads<D> / 8 * 8 * (kGroups<D> + 1),
+                  "setmaxnreg shares out what the launch took");
+    return true;
+}
+static_assert(walk_fits<64>() && walk_fits<128>(), "checked inside");
+
 /* What every kernel's arguments have. */
 struct Work {
     void *out;
@@ -129,16 +148,16 @@ __device__ __forceinline__ void free_stage(uint64_t *bar, int tid, int rank)
 /* ---- beginning ------------------------------------------------------------------------------- */
 
 /* One thread, before the cluster goes on. ragged: v_ragged of the stages, if there is one. */
-template <int kGroups, int kStages, class Shared>
+template <int D, class Shared>
 __device__ __forceinline__ void bars_init(Shared &s, uint64_t *ragged)
 {
     ptx::bar_init(ptx::addr(&s.q_full), 1);
-    ptx::bar_init(ptx::addr(&s.q_empty), kGroups);
-    for (int i = 0; i < kStages; i++) {
+    ptx::bar_init(ptx::addr(&s.q_empty), kGroups<D>);
+    for (int i = 0; i < kStages<D>; i++) {
         ptx::bar_init(ptx::addr(&s.k_full[i]), 1);
-        ptx::bar_init(ptx::addr(&s.k_empty[i]), kGroups * (4 + kCtas - 1));
+        ptx::bar_init(ptx::addr(&s.k_empty[i]), kGroups<D> * (4 + kCtas - 1));
         ptx::bar_init(ptx::addr(&s.v_full[i]), 1);
-        ptx::bar_init(ptx::addr(&s.v_empty[i]), kGroups * (4 + kCtas - 1));
+        ptx::bar_init(ptx::addr(&s.v_empty[i]), kGroups<D> * (4 + kCtas - 1));
         if (ragged) ptx::bar_init(ptx::addr(&ragged[i]), 1);
     }
 }
