@@ -37,6 +37,12 @@ BOUNCES = {
     "bounce-diagonal": (math.pi / 4, math.pi / 2, 0.6, [0, 1]),
 }
 
+
+def psnr(noise):
+    """dB of pictures of bytes, from the mean square of their differences."""
+    return 10 * np.log10(255**2 / noise) if noise else np.inf
+
+
 # ---- reading -------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ import argparse
 import concurrent.futures
 import multiprocessing
 import pathlib
-import subprocess
 import tempfile
 
 import numpy as np
@@ -19,18 +18,10 @@ import numpy as np
 import check_video
 import quality
 
-ATTRIBUTES = ("colour", "shape", "motion")
-
 
 def make(args, directory, number, caption, options):
     path = str(pathlib.Path(directory) / "video.y4m")
-    subprocess.run(
-        [args.lvsa, "generate", "-q", "-f", "-m", args.model, "-p", caption, "--device", args.device]
-        + ["-S", str(quality.SEED + number), "--num-frames", str(args.frames)]
-        + [*options, "-o", path],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    quality.generate(args, number, caption, args.frames, args.device, options, path)
     return check_video.read_video(path)
 
 
@@ -41,10 +32,6 @@ def compare(job):
         videos = [make(args, directory, number, caption, o) for o in ([], args.options)]
     noise = np.square(videos[0].astype(np.float64) - videos[1]).mean()
     return [check_video.check(v, caption) for v in videos], noise
-
-
-def psnr(noise):
-    return 10 * np.log10(255**2 / noise) if noise else np.inf
 
 
 def score(reports, attribute):
@@ -69,17 +56,17 @@ def main():
         found = list(pool.map(compare, [(args, i, c) for i, c in enumerate(said)]))
     for caption, (reports, noise) in zip(said, found):
         right = [
-            " ".join(f"{a} {sum(q[a] for q in r['quarters'])}/4" for a in ATTRIBUTES) for r in reports
+            " ".join(f"{a} {sum(q[a] for q in r['quarters'])}/4" for a in quality.JUDGED) for r in reports
         ]
-        print(f"{psnr(noise):5.1f} dB; {right[0]}; {right[1]}: {caption}")
+        print(f"{check_video.psnr(noise):5.1f} dB; {right[0]}; {right[1]}: {caption}")
     noises = [noise for _, noise in found]
     print(
-        f"{len(found)} videos of {args.frames} frames: PSNR of all {psnr(np.mean(noises)):.1f} dB, "
-        f"median {psnr(np.median(noises)):.1f}, worst {psnr(max(noises)):.1f}"
+        f"{len(found)} videos of {args.frames} frames: PSNR of all {check_video.psnr(np.mean(noises)):.1f} dB, "
+        f"median {check_video.psnr(np.median(noises)):.1f}, worst {check_video.psnr(max(noises)):.1f}"
     )
     for which, name in enumerate(("without", "with")):
         reports = [r[which] for r, _ in found]
-        print(f"{name}: " + ", ".join(f"{a} {score(reports, a):.3f}" for a in ATTRIBUTES))
+        print(f"{name}: " + ", ".join(f"{a} {score(reports, a):.3f}" for a in quality.JUDGED))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file
 
+import check_video
+
 LATENTS, VIDEO = 1e-3, 40.0  # the most relative error, the least dB
 PROMPT = "a large blue square moving left on a white background"
 
@@ -90,8 +92,7 @@ def main():
     latents, ours = by_lvsa(args.lvsa, args.model, args.prompt, args.seed, settings["frames"])
     error = ((latents - wanted).norm() / wanted.norm()).item()
     difference = ours.astype(np.float64) - theirs
-    noise = np.square(difference).mean()
-    psnr = 10 * np.log10(255**2 / noise) if noise else np.inf
+    psnr = check_video.psnr(np.square(difference).mean())
     print(
         f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, "
         f"torch {torch.__version__}"

@@ -80,6 +80,17 @@ def beyond(horizon):
     return 4 * (horizon - 1) + 1
 
 
+def generate(args, number, caption, frames, device, options, video):
+    """One run of the program, whose seed is the caption's number's."""
+    subprocess.run(
+        [args.lvsa, "generate", "-q", "-f", "-m", args.model, "-p", caption]
+        + ["-S", str(SEED + number), "--num-frames", str(frames)]
+        + ["--device", device, *options, "-o", video],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
 class Work:
     """The videos to be made, and the rows of those that are."""
 
@@ -117,13 +128,7 @@ class Work:
         with tempfile.TemporaryDirectory(dir=self.args.scratch) as directory:
             video = str(pathlib.Path(directory) / "video.y4m")
             begin = time.time()
-            subprocess.run(
-                [self.args.lvsa, "generate", "-q", "-m", self.args.model, "-p", caption]
-                + ["-S", str(SEED + number), "--num-frames", str(frames)]
-                + ["--device", device, *METHODS[method][1], "-o", video],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+            generate(self.args, number, caption, frames, device, METHODS[method][1], video)
             row = {"number": number, "frames": frames, "method": method, "caption": caption}
             row["seconds"] = round(time.time() - begin, 2)
             row.update(judges.submit(judge, video, caption).result())
