@@ -127,6 +127,5 @@ exit_code forecast_check(const lvsa_forecast *f, lvsa_pipeline *pipeline,
         f->frames, f->frames == 1 ? "" : "s", f->width, f->height, f->frames == 1 ? "s" : "",
         forecast_bytes(needed, f->needed), forecast_bytes(text, f->text),
         forecast_bytes(denoise, f->denoise), in_each(each, f), forecast_bytes(decode, f->decode),
-        owner(device),
-        forecast_bytes(left, f->available), left_of(device), way);
+        owner(device), forecast_bytes(left, f->available), left_of(device), way);
 }

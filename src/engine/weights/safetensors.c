@@ -260,8 +260,8 @@ static lvsa_status read_header(lv_safetensors *f)
 
 static lvsa_status map_file(lv_safetensors *f)
 {
-    int fd =
-        open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe's writer isn't waited for */
+    /* A pipe's writer isn't waited for. */
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
 
     struct stat status;
