@@ -3,11 +3,12 @@ kinds of attention, made by the program itself and judged by check_video.py.
 
     python quality.py --lvsa ../../build/lvsa --model ../tiny-wan --out DIR --docs ../../docs
         [--captions 64] [--frames 81 161 321 481] [--methods ...] [--workers 20]
-        [--device cuda:0 cuda:1]
+        [--device cuda:0 cuda:1] [--times]
 
 Rows are kept in DIR/rows.json: what is there isn't made again, so that the work can be cut as short
-as wanted, here by --seconds. Several devices take turns. --write only writes the page of what there
-is. Python and numpy only.
+as wanted, here by --seconds. Several devices take turns. --times then makes a video of each length
+and kind alone on the first device, for the times of its steps, and keeps them in DIR/times.json.
+--write only writes the page of what there is. Python and numpy only.
 """
 
 import os
@@ -21,6 +22,8 @@ import json
 import multiprocessing
 import pathlib
 import random
+import re
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -48,6 +51,10 @@ KINDS = {
 }
 # Made at four times the model's length only.
 SETTINGS = {
+    "scale-2": ("LVSA rotating, scale 2", ["--sparsity-scale", "2"]),
+    "scale-3": ("LVSA rotating, scale 3", ["--sparsity-scale", "3"]),
+    "phase-script": ("the scripts' phase of rotation", [*SCALE_1, "--rotation-phase", "script"]),
+    "first-none": ("no first frames", [*SCALE_1, "--n-first-frames", "0"]),
     "window-24": ("window of 24", [*SCALE_1, *window(24)]),
     "window-32": ("window of 32", [*SCALE_1, *window(32)]),
     "window-40-first": (
@@ -65,6 +72,14 @@ BESIDE = ["dense", "lvsa", "scale-1.5"]  # what the settings are compared with
 COLOURS = ("#4d4d4d", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 SEED = 10000
 JUDGED = ("colour", "shape", "motion")
+PAIRS = [  # what is compared caption by caption
+    ("scale-1.5", "dense"),
+    ("scale-1.5", "lvsa"),
+    ("lvsa", "dense"),
+    ("lvsa", "lvsa-fixed"),
+    ("lvsa", "lvsa-riflex"),
+    ("dense", "riflex"),
+]
 
 
 def draw_captions(count, seed=2024):
@@ -81,14 +96,18 @@ def beyond(horizon):
 
 
 def generate(args, number, caption, frames, device, options, video):
-    """One run of the program, whose seed is the caption's number's."""
-    subprocess.run(
-        [args.lvsa, "generate", "-q", "-f", "-m", args.model, "-p", caption]
+    """One run of the program, whose seed is the caption's number's. Returns the steps' seconds."""
+    run = subprocess.run(
+        [args.lvsa, "generate", "--time-log", "-f", "-m", args.model, "-p", caption]
         + ["-S", str(SEED + number), "--num-frames", str(frames)]
         + ["--device", device, *options, "-o", video],
-        check=True,
+        text=True,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
+    if run.returncode:
+        raise SystemExit(f"{args.lvsa} ended with {run.returncode}: {run.stderr.strip()[-500:]}")
+    return [float(t) for t in re.findall(r"step=\d+ dt=([0-9.]+)s", run.stderr)]
 
 
 class Work:
@@ -99,16 +118,26 @@ class Work:
         self.path = args.out / "rows.json"
         self.rows = json.loads(self.path.read_text()) if self.path.exists() else []
 
+    def times(self):
+        """What measure() has kept, or nothing."""
+        path = self.args.out / "times.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def cells(self, horizon):
+        """(frames, method) of the tables' lines."""
+        for frames in self.args.frames:
+            for method in self.args.methods:
+                wanted = frames > horizon or method == "dense"
+                if wanted and (method in KINDS or frames == beyond(horizon)):
+                    yield frames, method
+
     def jobs(self, horizon):
         """(caption's number, frames, method), all of one caption before the next."""
         there = {(r["number"], r["frames"], r["method"]) for r in self.rows}
         for number in range(self.args.captions):
-            for frames in self.args.frames:
-                for method in self.args.methods:
-                    wanted = frames > horizon or method == "dense"
-                    wanted &= method in KINDS or frames == beyond(horizon)
-                    if wanted and (number, frames, method) not in there:
-                        yield number, frames, method
+            for cell in self.cells(horizon):
+                if (number, *cell) not in there:
+                    yield number, *cell
 
     def run(self, horizon):
         workers = self.args.workers
@@ -135,6 +164,30 @@ class Work:
         with self.lock:
             self.rows.append(row)
             self.path.write_text(json.dumps(self.rows))
+
+    def measure(self, horizon):
+        """Median seconds of a step, of one video of each cell with the device to itself."""
+        device, caption = self.args.device[0], draw_captions(1)[0]
+        steps = []
+        with tempfile.TemporaryDirectory(dir=self.args.scratch) as directory:
+            video = str(pathlib.Path(directory) / "video.y4m")
+            for frames, method in self.cells(horizon):
+                options = METHODS[method][1]
+                took = generate(self.args, 0, caption, frames, device, options, video)
+                steps.append([frames, method, statistics.median(took)])
+        times = {"device": device_name(device), "steps": steps}
+        (self.args.out / "times.json").write_text(json.dumps(times))
+
+
+def device_name(device):
+    """What a page calls "cuda:1" or "auto"."""
+    index = re.fullmatch(r"(?:cuda|auto)(?::(\d+))?", device)
+    try:
+        ask = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        names = subprocess.check_output(ask, text=True).splitlines() if index else []
+        return names[int(index[1] or 0)]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return f"the CPU, {os.cpu_count()} threads"
 
 
 def judge(video, caption):
@@ -220,7 +273,42 @@ PLOTS = {
 }
 
 
-def page(rows, horizon, docs):
+def pairs(rows, first, second):
+    """How many captions only the first method, and only the second, has right throughout."""
+    right = {(r["number"], r["method"]): throughout([r]) for r in rows}
+    both = {number for number, method in right if method == first} & {
+        number for number, method in right if method == second
+    }
+    one = sum(right[number, first] > right[number, second] for number in both)
+    other = sum(right[number, first] < right[number, second] for number in both)
+    return f"{one} : {other}"
+
+
+def pairs_table(rows):
+    """pairs() for each length."""
+    lengths = sorted({r["frames"] for r in rows})
+    lines = ["| only the first, only the second is right | " + " | ".join(map(str, lengths)) + " |"]
+    lines.append("|---|" + "---|" * len(lengths))
+    for first, second in PAIRS:
+        cells = (pairs([r for r in rows if r["frames"] == f], first, second) for f in lengths)
+        lines.append(f"| {METHODS[first][0]} : {METHODS[second][0]} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def times_table(times):
+    """Milliseconds of a step, a line a method, a column a length."""
+    took = {(frames, method): step for frames, method, step in times["steps"]}
+    lengths = sorted({frames for frames, _ in took})
+    lines = [f"| ms a step, {times['device']} | " + " | ".join(map(str, lengths)) + " |"]
+    lines.append("|---|" + "---|" * len(lengths))
+    for method in METHODS:
+        cells = [f"{1000 * took[f, method]:.0f}" if (f, method) in took else "" for f in lengths]
+        if any(cells):
+            lines.append(f"| {METHODS[method][0]} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def page(rows, times, horizon, docs):
     kinds = [m for m in KINDS if any(r["method"] == m for r in rows)]
     lines = ["# Quality beyond the training length", ""]
     lines += (pathlib.Path(__file__).parent / "quality.md").read_text().splitlines()
@@ -234,11 +322,16 @@ def page(rows, horizon, docs):
                 drawn = plot(some, kinds, title, value_of, horizon)
                 (docs / f"quality-{name}.svg").write_text(drawn)
                 lines += ["", f"![{title}](quality-{name}.svg)"]
+            lines += ["", *pairs_table([r for r in some if r["frames"] > horizon])]
     some = [r for r in rows if r["frames"] == beyond(horizon)]
     if any(r["method"] in SETTINGS for r in some):
         lines += ["", "## What in the pattern changes it", ""]
         lines += (pathlib.Path(__file__).parent / "settings.md").read_text().splitlines()
         lines += ["", table(some, [*BESIDE, *SETTINGS])[:-1]]
+    if times:
+        lines += ["", "## Time", ""]
+        lines += (pathlib.Path(__file__).parent / "times.md").read_text().splitlines()
+        lines += ["", *times_table(times)]
     (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")
 
 
@@ -255,6 +348,7 @@ def main():
     parser.add_argument("--workers", type=int, default=8, help="videos made at a time")
     parser.add_argument("--scratch", help="where videos lie while they are judged")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no video after so long")
+    parser.add_argument("--times", action="store_true", help="also measure what a step takes")
     parser.add_argument("--write", action="store_true", help="only write the page")
     args = parser.parse_args()
     horizon = json.loads((args.model / "lvsa.json").read_text())["frames"]
@@ -262,8 +356,10 @@ def main():
     work = Work(args)
     if not args.write:
         work.run(horizon)
+        if args.times:
+            work.measure(horizon)
     if work.rows:
-        page(work.rows, horizon, args.docs)
+        page(work.rows, work.times(), horizon, args.docs)
 
 
 if __name__ == "__main__":
