@@ -7,8 +7,8 @@ kinds of attention, made by the program itself and judged by check_video.py.
 
 Rows are kept in DIR/rows.json: what is there isn't made again, so that the work can be cut as short
 as wanted, here by --seconds. Several devices take turns. --times then makes a video of each length
-and kind alone on the first device, for the times of its steps, and keeps them in DIR/times.json.
---write only writes the page of what there is. Python and numpy only.
+and kind alone on the first device, for the time of its steps, and keeps it in DIR/times.json, which
+may have several devices' times. --write only writes the page of what there is. Python and numpy only.
 """
 
 import os
@@ -71,6 +71,7 @@ METHODS = {**KINDS, **SETTINGS}
 BESIDE = ["dense", "lvsa", "scale-1.5"]  # what the settings are compared with
 COLOURS = ("#4d4d4d", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 SEED = 10000
+TIMED_STEPS = 10
 JUDGED = ("colour", "shape", "motion")
 PAIRS = [  # what is compared caption by caption
     ("scale-1.5", "dense"),
@@ -119,9 +120,9 @@ class Work:
         self.rows = json.loads(self.path.read_text()) if self.path.exists() else []
 
     def times(self):
-        """What measure() has kept, or nothing."""
+        """What measure() has kept: lists of (frames, method, seconds a step), by device."""
         path = self.args.out / "times.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def cells(self, horizon):
         """(frames, method) of the tables' lines."""
@@ -166,16 +167,18 @@ class Work:
             self.path.write_text(json.dumps(self.rows))
 
     def measure(self, horizon):
-        """Median seconds of a step, of one video of each cell with the device to itself."""
+        """Seconds of a step but the first, of one video of each length and kind, made alone."""
         device, caption = self.args.device[0], draw_captions(1)[0]
-        steps = []
+        times = self.times()
+        cells = times[device_name(device)] = []
         with tempfile.TemporaryDirectory(dir=self.args.scratch) as directory:
             video = str(pathlib.Path(directory) / "video.y4m")
             for frames, method in self.cells(horizon):
-                options = METHODS[method][1]
+                if method not in KINDS:
+                    continue
+                options = [*METHODS[method][1], "--steps", str(TIMED_STEPS)]
                 took = generate(self.args, 0, caption, frames, device, options, video)
-                steps.append([frames, method, statistics.median(took)])
-        times = {"device": device_name(device), "steps": steps}
+                cells.append([frames, method, statistics.mean(took[1:])])
         (self.args.out / "times.json").write_text(json.dumps(times))
 
 
@@ -295,14 +298,18 @@ def pairs_table(rows):
     return lines
 
 
-def times_table(times):
+def milliseconds(seconds):
+    return f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f}"
+
+
+def times_table(device, cells):
     """Milliseconds of a step, a line a method, a column a length."""
-    took = {(frames, method): step for frames, method, step in times["steps"]}
+    took = {(frames, method): seconds for frames, method, seconds in cells}
     lengths = sorted({frames for frames, _ in took})
-    lines = [f"| ms a step, {times['device']} | " + " | ".join(map(str, lengths)) + " |"]
+    lines = [f"| ms a step, {device} | " + " | ".join(map(str, lengths)) + " |"]
     lines.append("|---|" + "---|" * len(lengths))
-    for method in METHODS:
-        cells = [f"{1000 * took[f, method]:.0f}" if (f, method) in took else "" for f in lengths]
+    for method in KINDS:
+        cells = [milliseconds(took[f, method]) if (f, method) in took else "" for f in lengths]
         if any(cells):
             lines.append(f"| {METHODS[method][0]} | " + " | ".join(cells) + " |")
     return lines
@@ -331,7 +338,8 @@ def page(rows, times, horizon, docs):
     if times:
         lines += ["", "## Time", ""]
         lines += (pathlib.Path(__file__).parent / "times.md").read_text().splitlines()
-        lines += ["", *times_table(times)]
+    for device, cells in times.items():
+        lines += ["", *times_table(device, cells)]
     (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")
 
 

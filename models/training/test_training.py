@@ -16,6 +16,7 @@ import captions
 import check_video
 import clips
 import dit as wan_dit
+import quality
 import sample
 import text
 import train_text
@@ -280,6 +281,22 @@ def test_step():
         torch.manual_seed(3)
         s(1e-3, 0.1)
     assert all(torch.equal(a, b) for a, b in zip(step.average.mean, other.average.mean))
+
+
+def test_pairs():
+    """The page counts captions that only one of two methods has right in all quarters."""
+
+    def row(number, method, wrong):
+        quarters = [dict.fromkeys(quality.JUDGED, True) for _ in range(4)]
+        if wrong is not None:
+            quarters[wrong]["motion"] = False
+        return {"number": number, "method": method, "quarters": quarters}
+
+    rows = [row(0, "lvsa", None), row(0, "dense", 2), row(1, "lvsa", None), row(1, "dense", None)]
+    rows += [row(2, "lvsa", 0), row(2, "dense", None), row(3, "lvsa", None), row(3, "dense", 1)]
+    rows += [row(4, "lvsa", None)]  # has no other to be compared with
+    assert quality.pairs(rows, "lvsa", "dense") == "2 : 1"
+    assert quality.pairs(rows, "dense", "lvsa") == "1 : 2"
 
 
 def test_average():

@@ -10,11 +10,14 @@ the end of the --last one. Under torchrun each process draws --batch clips a ste
 Without state.pt a call goes on from the averages, without either it begins. Prints the loss on
 clips of combinations never trained, for one and two objects: compare ways of training by that."""
 
+import time
+
+BEGIN = time.time()  # --seconds has the imports too, 20 s on a new machine
+
 import argparse
 import collections
 import json
 import pathlib
-import time
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -133,7 +136,7 @@ def save(work, kind, model, optimizers, average, step, elapsed, fresh):
     average.swap()
 
 
-def make_step(args, device, begin, processes):
+def make_step(args, device, processes):
     """(Step, held-out clips, what restore() gives), compiled and recorded."""
     cuda = device == "cuda"
     tokenizer = text.Tokenizer((args.work / "spiece.model").read_bytes())
@@ -151,7 +154,7 @@ def make_step(args, device, begin, processes):
     bank, held = clips_of(
         args, tokenizer, 9 if args.small else 81, device, 1000 + restored[0] + processes.rank
     )
-    print(f"{bank.put} clips after {time.time() - begin:.0f} s", flush=True)
+    print(f"{bank.put} clips after {time.time() - BEGIN:.0f} s", flush=True)
     report = json.loads((args.work / "vae.json").read_text())
     scale = [
         torch.tensor(report[k], device=device).view(1, -1, 1, 1, 1)
@@ -163,17 +166,17 @@ def make_step(args, device, begin, processes):
     if cuda and not args.eager:
         train.capture()
     processes.join()
-    print(f"ready after {time.time() - begin:.0f} s", flush=True)
+    print(f"ready after {time.time() - BEGIN:.0f} s", flush=True)
     return train, held, restored
 
 
 def main():
-    args, begin, processes = arguments(), time.time(), Processes()
+    args, processes = arguments(), Processes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5
     torch._dynamo.config.suppress_errors, torch._dynamo.config.recompile_limit = True, 64
-    train, held, (step, elapsed, fresh) = make_step(args, device, begin, processes)
+    train, held, (step, elapsed, fresh) = make_step(args, device, processes)
     if args.profile:
         return profile(train, args.profile)
     first = processes.rank == 0
@@ -185,15 +188,15 @@ def main():
     def measure():
         one, two = train.measure(*held)
         print(
-            f"{step} {time.time() - begin:.0f}s held out: one {one:.4f} two {two:.4f}", flush=True
+            f"{step} {time.time() - BEGIN:.0f}s held out: one {one:.4f} two {two:.4f}", flush=True
         )
 
     start = measured = kept = time.time()
     since, began, ahead = step, step, collections.deque()
-    planned = elapsed + args.seconds - (start - begin) if args.last else args.planned
+    planned = elapsed + args.seconds - (start - BEGIN) if args.last else args.planned
     while True:
         if (step - began) % AGREE == 0:  # one clock says how far the training is
-            used, left = time.time() - start, args.seconds - (time.time() - begin)
+            used, left = time.time() - start, args.seconds - (time.time() - BEGIN)
             fraction, left = processes.agree((elapsed + used) / planned), processes.agree(left)
             if left <= 0:
                 break
@@ -211,7 +214,7 @@ def main():
                 ahead.popleft().synchronize()
         if first and (step - began in (1, 10, 100) or step - since == 500):
             print(
-                f"{step} {time.time() - begin:.0f}s {train.bank.put} clips "
+                f"{step} {time.time() - BEGIN:.0f}s {train.bank.put} clips "
                 f"mean {train.sum.item() / (step - since):.4f} "
                 f"norm {train.norm.item():.2f} rate {now:.1e}",
                 flush=True,
