@@ -284,7 +284,7 @@ def pairs(rows, first, second):
     }
     one = sum(right[number, first] > right[number, second] for number in both)
     other = sum(right[number, first] < right[number, second] for number in both)
-    return f"{one} : {other}"
+    return f"{one} : {other}" if both else ""
 
 
 def pairs_table(rows):
@@ -293,8 +293,10 @@ def pairs_table(rows):
     lines = ["| only the first, only the second is right | " + " | ".join(map(str, lengths)) + " |"]
     lines.append("|---|" + "---|" * len(lengths))
     for first, second in PAIRS:
-        cells = (pairs([r for r in rows if r["frames"] == f], first, second) for f in lengths)
-        lines.append(f"| {METHODS[first][0]} : {METHODS[second][0]} | " + " | ".join(cells) + " |")
+        cells = [pairs([r for r in rows if r["frames"] == f], first, second) for f in lengths]
+        if any(cells):
+            both = f"{METHODS[first][0]} : {METHODS[second][0]}"
+            lines.append(f"| {both} | " + " | ".join(cells) + " |")
     return lines
 
 

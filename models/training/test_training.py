@@ -297,6 +297,7 @@ def test_pairs():
     rows += [row(4, "lvsa", None)]  # has no other to be compared with
     assert quality.pairs(rows, "lvsa", "dense") == "2 : 1"
     assert quality.pairs(rows, "dense", "lvsa") == "1 : 2"
+    assert quality.pairs(rows, "dense", "riflex") == ""
 
 
 def test_average():
