@@ -56,13 +56,16 @@ def main():
         found = list(pool.map(compare, [(args, i, c) for i, c in enumerate(said)]))
     for caption, (reports, noise) in zip(said, found):
         right = [
-            " ".join(f"{a} {sum(q[a] for q in r['quarters'])}/4" for a in quality.JUDGED) for r in reports
+            " ".join(f"{a} {sum(q[a] for q in r['quarters'])}/4" for a in quality.JUDGED)
+            for r in reports
         ]
         print(f"{check_video.psnr(noise):5.1f} dB; {right[0]}; {right[1]}: {caption}")
     noises = [noise for _, noise in found]
     print(
-        f"{len(found)} videos of {args.frames} frames: PSNR of all {check_video.psnr(np.mean(noises)):.1f} dB, "
-        f"median {check_video.psnr(np.median(noises)):.1f}, worst {check_video.psnr(max(noises)):.1f}"
+        f"{len(found)} videos of {args.frames} frames: "
+        f"PSNR of all {check_video.psnr(np.mean(noises)):.1f} dB, "
+        f"median {check_video.psnr(np.median(noises)):.1f}, "
+        f"worst {check_video.psnr(max(noises)):.1f}"
     )
     for which, name in enumerate(("without", "with")):
         reports = [r[which] for r, _ in found]
