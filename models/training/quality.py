@@ -7,7 +7,7 @@ kinds of attention, made by the program itself and judged by check_video.py.
 
 Rows are kept in DIR/rows.json: what is there isn't made again, so that the work can be cut as short
 as wanted, here by --seconds. Several devices take turns. --times then makes a video of each length
-and kind alone on the first device, for the time of its steps, and keeps it in DIR/times.json, beside
+and kind alone on the first device, for the time of its steps, and keeps it in DIR/times.json, with
 other devices' times. --write only writes the page of what there is. Python and numpy only.
 """
 
