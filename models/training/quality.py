@@ -278,26 +278,31 @@ PLOTS = {
 
 def pairs(rows, first, second):
     """How many captions only the first method, and only the second, has right throughout."""
-    right = {(r["number"], r["method"]): throughout([r]) for r in rows}
-    both = {number for number, method in right if method == first} & {
-        number for number, method in right if method == second
-    }
-    one = sum(right[number, first] > right[number, second] for number in both)
-    other = sum(right[number, first] < right[number, second] for number in both)
-    return f"{one} : {other}" if both else ""
+    one, other = (
+        {r["number"]: throughout([r]) for r in rows if r["method"] == m} for m in (first, second)
+    )
+    both = one.keys() & other.keys()
+    counts = sum(one[n] > other[n] for n in both), sum(one[n] < other[n] for n in both)
+    return f"{counts[0]} : {counts[1]}" if both else ""
+
+
+def by_length(title, lengths, lines):
+    """A table with a column a length, of {name: cells}; names without any cell are left out."""
+    row = lambda name, cells: f"| {name} | " + " | ".join(cells) + " |"
+    head = [row(title, map(str, lengths)), "|---|" + "---|" * len(lengths)]
+    return head + [row(name, cells) for name, cells in lines.items() if any(cells)]
 
 
 def pairs_table(rows):
     """pairs() for each length."""
-    lengths = sorted({r["frames"] for r in rows})
-    lines = ["| only the first, only the second is right | " + " | ".join(map(str, lengths)) + " |"]
-    lines.append("|---|" + "---|" * len(lengths))
-    for first, second in PAIRS:
-        cells = [pairs([r for r in rows if r["frames"] == f], first, second) for f in lengths]
-        if any(cells):
-            both = f"{METHODS[first][0]} : {METHODS[second][0]}"
-            lines.append(f"| {both} | " + " | ".join(cells) + " |")
-    return lines
+    parts = {f: [r for r in rows if r["frames"] == f] for f in sorted({r["frames"] for r in rows})}
+    lines = {
+        f"{METHODS[first][0]} : {METHODS[second][0]}": [
+            pairs(part, first, second) for part in parts.values()
+        ]
+        for first, second in PAIRS
+    }
+    return by_length("only the first, only the second is right", parts, lines)
 
 
 def milliseconds(seconds):
@@ -306,15 +311,10 @@ def milliseconds(seconds):
 
 def times_table(device, cells):
     """Milliseconds of a step, a line a method, a column a length."""
-    took = {(frames, method): seconds for frames, method, seconds in cells}
+    took = {(frames, method): milliseconds(seconds) for frames, method, seconds in cells}
     lengths = sorted({frames for frames, _ in took})
-    lines = [f"| ms a step, {device} | " + " | ".join(map(str, lengths)) + " |"]
-    lines.append("|---|" + "---|" * len(lengths))
-    for method in KINDS:
-        cells = [milliseconds(took[f, method]) if (f, method) in took else "" for f in lengths]
-        if any(cells):
-            lines.append(f"| {METHODS[method][0]} | " + " | ".join(cells) + " |")
-    return lines
+    lines = {name: [took.get((f, m), "") for f in lengths] for m, (name, _) in KINDS.items()}
+    return by_length(f"ms a step, {device}", lengths, lines)
 
 
 def page(rows, times, horizon, docs):
@@ -340,8 +340,8 @@ def page(rows, times, horizon, docs):
     if times:
         lines += ["", "## Time", ""]
         lines += (pathlib.Path(__file__).parent / "times.md").read_text().splitlines()
-    for device, cells in times.items():
-        lines += ["", *times_table(device, cells)]
+        for device, cells in times.items():
+            lines += ["", *times_table(device, cells)]
     (docs / "QUALITY.md").write_text("\n".join(lines) + "\n")
 
 
