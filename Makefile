@@ -40,7 +40,7 @@ bench: all
 	@bench/run.sh
 
 # What the tiny model's videos show of their captions, at and beyond its length: docs/QUALITY.md.
-# Python and numpy; a GPU makes its 2,000 videos in some 20 minutes. QUICK=1 makes a few, on a CPU too.
+# Python and numpy, and a GPU for its 2,000 videos. QUICK=1 makes a few, on a CPU too.
 PYTHON ?= python3
 quality: all
 	@$(PYTHON) models/training/quality.py --model models/tiny-wan --lvsa build/lvsa --out out/quality \
