@@ -13,6 +13,8 @@ For each quarter, over all objects of the caption:
     background  the commonest colour is that of the caption
     speed       pixels a frame, a mean over the objects
 and over the whole video:
+    clean       share of frames in which 98 % of what isn't background has a colour of the caption
+    first_clean whether the first frame, which is alone in its latent frame, is one of these
     freeze      share of frames in which nothing moves (less than 0.2 pixels a frame)
     loop        1 if a later part repeats an earlier one exactly, 0 if it is like any other part;
                 drawn clips that wrap or turn repeat too, so compare with what they get
@@ -30,6 +32,7 @@ import captions
 
 LAG = 4  # frames over which a velocity is measured
 LEAST_AREA = 100  # pixels: the smallest triangle drawn has 330
+CLEAN = 0.98  # of what isn't background: 0.997 in the worst frame drawn, and a blotch is seen
 # Angle of the motion, its period, the share of frames that must show it, the axes with walls.
 BOUNCES = {
     "bounce-x": (0, math.pi, 0.75, [0]),
@@ -260,6 +263,8 @@ def check(frames, caption):
     speed = np.max([np.hypot(*t.velocity.T) * (t.area >= LEAST_AREA) for t in tracks], axis=0)
     report["freeze"] = float((speed < 0.2).mean())
     report["loop"] = _loop(frames)
+    report["clean"] = float((share >= CLEAN).mean())
+    report["first_clean"] = bool(share[0] >= CLEAN)
     return report
 
 

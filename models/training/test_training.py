@@ -8,6 +8,7 @@ import pathlib
 import random
 import tempfile
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from transformers import AutoTokenizer
@@ -39,6 +40,12 @@ def scenes(count, two=0.2):
     return [captions.draw_scene(rng, i % 2 == 0, two) for i in range(count)]
 
 
+def drawn(scene, seed):
+    """A clip of 81 frames [F, H, W, 3] uint8, as check_video.py reads them."""
+    video = clips.render([scene], 81, "cpu", seed)[0]
+    return ((video * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 3, 0).numpy()
+
+
 def test_captions():
     for i, scene in enumerate(scenes(3000)):
         assert captions.read(captions.write(scene, i % 3)) == scene
@@ -46,12 +53,13 @@ def test_captions():
 
 
 def test_truth():
-    """The checker finds what was drawn: each score at least 0.98 over 64 clips of 81 frames."""
+    """The checker finds what was drawn: each score at least 0.98 over 64 clips of 81 frames; and
+    all frames clean."""
     right = dict.fromkeys(ATTRIBUTES, 0)
     for i, scene in enumerate(scenes(64)):
-        video = clips.render([scene], 81, "cpu", i)[0]
-        frames = ((video * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 3, 0).numpy()
-        for quarter in check_video.check(frames, captions.write(scene))["quarters"]:
+        report = check_video.check(drawn(scene, i), captions.write(scene))
+        assert report["clean"] == 1 and report["first_clean"], (scene, report["clean"])
+        for quarter in report["quarters"]:
             for name in right:
                 right[name] += quarter[name] / (64 * 4)
     print("  truth", {k: round(v, 4) for k, v in right.items()})
@@ -61,8 +69,7 @@ def test_truth():
 def test_wrong_captions():
     """The checker refuses other colours, shapes and motions than were drawn."""
     for i, scene in enumerate(scenes(8, two=0)):
-        video = clips.render([scene], 81, "cpu", i)[0]
-        frames = ((video * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 3, 0).numpy()
+        frames = drawn(scene, i)
         said = scene["objects"][0]
         for key, names in (
             ("colour", list(captions.COLOURS)),
@@ -74,6 +81,19 @@ def test_wrong_captions():
                 frames, captions.write({**scene, "objects": [{**said, key: other}]})
             )
             assert not any(q[key] for q in report["quarters"]), (scene, key, other)
+
+
+def test_blotch():
+    """A patch of a foreign colour in the first frame's object is seen, there and nowhere else."""
+    scene = {
+        "background": "black",
+        "objects": [{"colour": "orange", "size": "large", "shape": "square", "motion": "right"}],
+    }
+    frames = drawn(scene, 0)
+    y, x = (int(np.median(where)) for where in (frames[0].max(-1) > 100).nonzero())
+    frames[0, y - 5 : y + 5, x - 5 : x + 5] = (240, 230, 30)
+    report = check_video.check(frames, captions.write(scene))
+    assert not report["first_clean"] and report["clean"] == 80 / 81, report["clean"]
 
 
 @torch.no_grad()
