@@ -428,7 +428,7 @@ static exit_code print_attention_json(const bench_settings *s, const measurement
 
 static exit_code bench_plan_of(lvsa_plan **plan, lvsa_plan_info *info, const pattern_settings *s)
 {
-    const lvsa_plan_options o = pattern_options(s);
+    const lvsa_plan_options usual = LVSA_PLAN_OPTIONS_INIT, o = pattern_options(s, usual);
     *info = (lvsa_plan_info){.size = sizeof *info};
     lvsa_status status = lvsa_plan_create(plan, &o);
     if (status == LVSA_OK) status = lvsa_plan_get_info(info, *plan);

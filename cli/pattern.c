@@ -19,19 +19,19 @@ const option pixel_pattern_options[] = {
     {.name = NULL}};
 /* clang-format on */
 
-lvsa_plan_options pattern_options(const pattern_settings *s)
+lvsa_plan_options pattern_options(const pattern_settings *s, lvsa_plan_options base)
 {
-    lvsa_plan_options o = LVSA_PLAN_OPTIONS_INIT;
-    o.latent_frames = s->latent_frames.value;
-    o.patches_per_frame = s->patches.value;
-    o.window = s->window.value;
-    o.first_anchors = s->first.value;
-    o.keyframe_interval = s->interval.from == FROM_FLAG ? s->interval.value : LVSA_INTERVAL_AUTO;
-    o.reference_latent_frames = s->reference.value;
-    o.sparsity_scale = s->scale.value;
-    o.expand_window = s->expand.value;
-    o.rotation = s->rotation.value;
-    return o;
+    base.latent_frames = s->latent_frames.value;
+    base.patches_per_frame = s->patches.value;
+    if (s->window.from) base.window = s->window.value;
+    if (s->first.from) base.first_anchors = s->first.value;
+    if (s->interval.from == FROM_FLAG) base.keyframe_interval = s->interval.value;
+    if (s->reference.from || !base.reference_latent_frames)
+        base.reference_latent_frames = s->reference.value;
+    if (s->scale.from) base.sparsity_scale = s->scale.value;
+    if (s->expand.from) base.expand_window = s->expand.value;
+    base.rotation = s->rotation.value;
+    return base;
 }
 
 exit_code pattern_pixel_counts(int *out, origin pixel, const char *pixel_name, origin latent,

@@ -51,8 +51,9 @@ typedef struct pattern_settings {
      .hi = INT_MAX, .fallback = "0", .help = "latent frames by which the keyframes are moved"}
 /* clang-format on */
 
-/* The plan's options by these flags alone. */
-lvsa_plan_options pattern_options(const pattern_settings *s);
+/* The plan's options by these flags; what none says is the base's, such as
+ * LVSA_PLAN_OPTIONS_INIT. */
+lvsa_plan_options pattern_options(const pattern_settings *s, lvsa_plan_options base);
 
 typedef struct pixel_pattern_settings {
     int_setting window, first, interval, automatic;

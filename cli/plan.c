@@ -46,7 +46,8 @@ enum {
 /* clang-format off */
 static const option pixel_options[] = {
     {"model", 'm', OPTION_TEXT, offsetof(pixel_settings, model), "DIR",
-     .help = "checkpoint directory; only its JSON files are read"},
+     .help = "checkpoint directory, whose lvsa.json's pattern goes before the defaults here; only "
+             "JSON files are read"},
     {"family", 0, OPTION_CHOICE, offsetof(pixel_settings, family), "NAME",
      .choice = lvsa_family_name, .help = "model family, in place of a checkpoint"},
     {"num-frames", 0, OPTION_INT, offsetof(pixel_settings, frames), "N", .lo = 1,
@@ -95,6 +96,7 @@ typedef struct request {
     lvsa_plan_options options;
     lvsa_geometry geometry;      /* family NULL: none, all is said in latent units */
     bool assumed;                /* the geometry: nobody named the model */
+    int hold_keyframes;          /* the model's: no step moves them */
     int heads, head_dim, layers; /* layers 0: unknown */
 } request;
 
@@ -167,8 +169,13 @@ static exit_code find_pattern(request *r, const plan_settings *s)
 
 static exit_code understand(request *r, const plan_settings *s)
 {
-    *r = (request){.options = pattern_options(&s->latent)};
+    lvsa_plan_options base = LVSA_PLAN_OPTIONS_INIT;
+    *r = (request){.options = base};
     TRY(find_geometry(r, s));
+    if (s->pixel.model.value)
+        TRY(complain_model(
+            lvsa_plan_options_from_model(&base, &r->hold_keyframes, s->pixel.model.value)));
+    r->options = pattern_options(&s->latent, base);
     TRY(find_sizes(r, s));
     TRY(find_pattern(r, s));
 
@@ -401,7 +408,7 @@ static exit_code run_plan(const void *settings)
 
     lvsa_plan *plan;
     lvsa_status status = lvsa_plan_create(&plan, &r.options);
-    if (status == LVSA_OK && s->output.step.from)
+    if (status == LVSA_OK && s->output.step.from && !r.hold_keyframes)
         status = lvsa_plan_set_step(plan, s->output.step.value);
     exit_code code = status == LVSA_OK ? show(&r, s, plan, format) : complain_status(status);
     lvsa_plan_free(&plan);

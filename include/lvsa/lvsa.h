@@ -38,6 +38,12 @@ LVSA_API lvsa_status lvsa_geometry_from_family(lvsa_geometry *out, const char *f
  * family's numbers. Fails with LVSA_ERR_IO or LVSA_ERR_FORMAT, and names the file. */
 LVSA_API lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory);
 
+/* The pattern that this checkpoint's lvsa.json asks for, or the usual one, with its training horizon
+ * and without a video's two sizes. *hold_keyframes is 1 where the keyframes are to stay where they
+ * are at all steps. Fails as lvsa_geometry_from_model() does. */
+LVSA_API lvsa_status lvsa_plan_options_from_model(lvsa_plan_options *out, int *hold_keyframes,
+                                                  const char *directory);
+
 /* T and P of a video. `frames` is cut to the model's grid (4k + 1): *used_frames says what is left.
  * Fails with LVSA_ERR_SHAPE where the height or width is no multiple of what a patch covers. */
 LVSA_API lvsa_status lvsa_geometry_latent(int *latent_frames, int *patches_per_frame,

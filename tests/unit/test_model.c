@@ -122,6 +122,15 @@ static void the_directory_comes_first(void **state)
     CHECK_OK(lvsa_geometry_from_model(&g, scratch_path("model")));
     assert_int_equal(g.frames, 33);
     assert_int_equal(g.reference_latent_frames, 5);
+
+    lvsa_plan_options o;
+    int hold;
+    CHECK_OK(lvsa_plan_options_from_model(&o, &hold, scratch_path("model")));
+    assert_int_equal(o.reference_latent_frames, 5);
+    assert_int_equal(o.window, 2);
+    assert_int_equal(o.keyframe_interval, 3);
+    assert_true(o.sparsity_scale == 0.5);
+    assert_int_equal(hold, 1);
 }
 
 static void values_that_make_no_sense_are_refused(void **state)

@@ -129,6 +129,22 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
     return s;
 }
 
+lvsa_status lvsa_plan_options_from_model(lvsa_plan_options *out, int *hold_keyframes,
+                                         const char *directory)
+{
+    lvsa_geometry g = {.size = sizeof g};
+    lv_defaults d;
+    LV_TRY(lvsa_geometry_from_model(&g, directory));
+    lvsa_status s = lv_defaults_load(&d, &g, directory);
+    if (s == LVSA_OK) {
+        *out = d.plan;
+        out->reference_latent_frames = g.reference_latent_frames;
+        *hold_keyframes = d.hold_keyframes;
+    }
+    lv_defaults_release(&d);
+    return s;
+}
+
 /* ---- a video --------------------------------------------------------------------------------- */
 
 static lvsa_status check_edge(const char *name, int pixels, const lvsa_geometry *g)
