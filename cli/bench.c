@@ -337,8 +337,8 @@ static exit_code measure(measurement *out, lvsa_attention *call, const bench_set
     if (call->device != LVSA_DEVICE_CPU)
         note(TALK_VERBOSE, "%s: the tiles took %.0f us", name, 1e6 * (clock_seconds() - start));
     call->tiles = tiles;
-    exit_code code = status == LVSA_OK ? time_runs(out, call, &s->measure, name)
-                                       : complain_status(status);
+    exit_code code =
+        status == LVSA_OK ? time_runs(out, call, &s->measure, name) : complain_status(status);
     lvsa_tiles_free(&tiles);
     lvsa_device_free(&call->workspace, call->device);
     call->tiles = NULL;

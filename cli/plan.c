@@ -343,8 +343,8 @@ static exit_code print_json(const request *r, const lvsa_plan *plan, const lvsa_
                                     (long long)i->attended_sum);
     int used = 0;
     if (code == CODE_DONE) {
-        lvsa_plan_write_csr(plan, indptr, indices);
-        code = compact(&used, indices, i->attended_sum, i->latent_frames);
+        code = complain_status(lvsa_plan_write_csr(plan, indptr, indices));
+        if (code == CODE_DONE) code = compact(&used, indices, i->attended_sum, i->latent_frames);
     }
     if (code == CODE_DONE) {
         print_object(r, plan, i);

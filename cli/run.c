@@ -430,8 +430,8 @@ exit_code run_make(const run_task *task)
              .progress = progress_begin(),
              .start = clock_seconds()};
     r.stage = r.start;
-    /* --backend holds it by now; the library would read it again, for cross-attention as well, and
-     * the frames would depend on more than the options. */
+    /* --backend holds it by now; for a job of --from the library would read it again, and the
+     * frames would depend on more than the options. */
     unsetenv("LVSA_BACKEND");
     exit_code code = prepare(&r);
     if (code == CODE_DONE && !together_is_first())

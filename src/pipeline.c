@@ -43,7 +43,7 @@ lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job)
         muted = lv_work_mute(job);
         w.job = &muted;
     }
-    const bool done = job->size == sizeof *job && job->state && lv_state_is_done(job->state);
+    const bool done = job->size == sizeof *job && lv_work_is_done(&w);
     lvsa_status s = done ? decode_only(&w) : generate(&w);
     lv_work_release(&w);
     return s;

@@ -38,9 +38,9 @@ LVSA_API lvsa_status lvsa_geometry_from_family(lvsa_geometry *out, const char *f
  * family's numbers. Fails with LVSA_ERR_IO or LVSA_ERR_FORMAT, and names the file. */
 LVSA_API lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory);
 
-/* The pattern that this checkpoint's lvsa.json asks for, or the usual one, with its training horizon
- * and without a video's two sizes. *hold_keyframes is 1 where the keyframes are to stay where they
- * are at all steps. Fails as lvsa_geometry_from_model() does. */
+/* The pattern that this checkpoint's lvsa.json asks for, or the usual one, with its training
+ * horizon and without a video's two sizes. *hold_keyframes is 1 where the keyframes are to stay
+ * where they are at all steps. Fails as lvsa_geometry_from_model() does. */
 LVSA_API lvsa_status lvsa_plan_options_from_model(lvsa_plan_options *out, int *hold_keyframes,
                                                   const char *directory);
 
@@ -149,9 +149,9 @@ typedef struct lvsa_pipeline_options {
      0, LVSA_PRECISION_AUTO}
 
 /* Opens a checkpoint: reads its configuration and tokenizer; weights are read when they are needed.
- * Fails with LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that can only be
- * planned, a device that isn't there, a precision that it hasn't got) or LVSA_ERR_MEMORY; *out is
- * then NULL. */
+ * Fails with LVSA_ERR_ARGUMENT, LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_UNSUPPORTED (a family that
+ * can only be planned, a device that isn't there, a precision that it hasn't got), LVSA_ERR_DEVICE
+ * or LVSA_ERR_MEMORY; *out is then NULL. */
 LVSA_API lvsa_status lvsa_pipeline_open(lvsa_pipeline **out, const lvsa_pipeline_options *options);
 LVSA_API void lvsa_pipeline_close(lvsa_pipeline **pipeline);
 
@@ -284,8 +284,9 @@ LVSA_API lvsa_status lvsa_pipeline_forecast(lvsa_forecast *out, lvsa_pipeline *p
 
 /* Makes one video: its frames go to on_frame, in order, as they are decoded.
  * Fails with LVSA_ERR_ARGUMENT or LVSA_ERR_SHAPE before anything is computed (LVSA_ERR_ARGUMENT too
- * for a state that another job, other weights or another version has left), LVSA_ERR_IO,
- * LVSA_ERR_FORMAT, LVSA_ERR_MEMORY, LVSA_ERR_NUMBER (the model gave a number that is none) or
+ * for a state that another job, other weights or another version has left), LVSA_ERR_UNSUPPORTED
+ * (the back end can't compute here), LVSA_ERR_IO, LVSA_ERR_FORMAT, LVSA_ERR_MEMORY,
+ * LVSA_ERR_DEVICE, LVSA_ERR_NUMBER (the model gave a number that is none) or
  * LVSA_ERR_CANCELLED. */
 LVSA_API lvsa_status lvsa_generate(lvsa_pipeline *pipeline, const lvsa_job *job);
 

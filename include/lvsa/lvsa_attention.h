@@ -112,8 +112,9 @@ LVSA_API const int32_t *lvsa_plan_get_attended(const lvsa_plan *plan);    /* [T]
 
 /* Block CSR in true frame numbers, written where the caller says: frame f attends to frames
  * indices[indptr[f]] .. indices[indptr[f + 1] - 1], ascending.
- * indptr: [T + 1]; indices: [attended_sum], see lvsa_plan_get_info(). */
-LVSA_API void lvsa_plan_write_csr(const lvsa_plan *plan, int32_t *indptr, int32_t *indices);
+ * indptr: [T + 1]; indices: [attended_sum], see lvsa_plan_get_info(). Fails with LVSA_ERR_ARGUMENT
+ * where that sum is more than an int32_t holds; nothing is then written. */
+LVSA_API lvsa_status lvsa_plan_write_csr(const lvsa_plan *plan, int32_t *indptr, int32_t *indices);
 
 /* ---- runs: what a kernel walks -------------------------------------------------------------- */
 

@@ -37,8 +37,8 @@ typedef struct lvsa_profile {
  * a little slower. Fails with LVSA_ERR_MEMORY. */
 LVSA_API lvsa_status lvsa_pipeline_start_profile(lvsa_pipeline *pipeline);
 
-/* What there is so far, whole phases and the one that is going on; all 0 without a start. Fails
- * with LVSA_ERR_ARGUMENT (the size) or LVSA_ERR_DEVICE. */
+/* What there is so far, whole phases and the one that is going on; all 0 but for the peaks
+ * without a start. Fails with LVSA_ERR_ARGUMENT (the size) or LVSA_ERR_DEVICE. */
 LVSA_API lvsa_status lvsa_pipeline_get_profile(lvsa_profile *out, const lvsa_pipeline *pipeline);
 
 /* ---- one part alone -------------------------------------------------------------------------- */

@@ -1,10 +1,11 @@
 /* lvsa_status.h: how every lvsa function says whether it worked.
  *
- * What holds for all of them: what comes out is the first argument, and is left alone or NULL where
- * the call fails. close, free and abort take the address of a handle, or NULL, and leave NULL.
- * What get and find give is borrowed. Texts are UTF-8. Structs with a size are set by their _INIT,
- * or all 0 but for the size. A handle belongs to one thread at a time; different ones may be used
- * at once. Nothing is printed, and no call but lvsa_ranks_abort() ends the process. */
+ * What holds for all of them: what comes out is the first argument; where the call fails a handle
+ * is NULL, and a number or struct means nothing. close, free and abort take the address of a
+ * handle, or NULL, and leave NULL. What get and find give is borrowed. Texts are UTF-8. Structs
+ * with a size are set by their _INIT, or all 0 but for the size. A handle belongs to one thread at
+ * a time; different ones may be used at once. Nothing is printed, and no call but
+ * lvsa_ranks_abort() ends the process. */
 #ifndef LVSA_STATUS_H
 #define LVSA_STATUS_H
 

@@ -135,7 +135,7 @@ static lvsa_status run_bench(lvsa_bench_info *info, double *seconds, lvsa_profil
 static lvsa_status run_transformer(bench *b)
 {
     lv_step step;
-    return lv_work_find_velocity(&b->w, &step, 500.0f, b->step++);
+    return lv_work_find_velocity(&b->w, &step, 500.0f, b->step++ % b->w.job->steps);
 }
 
 static lvsa_status set_texts(bench *b)

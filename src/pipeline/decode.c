@@ -61,8 +61,7 @@ lvsa_status lv_work_decode(lv_work *w)
     LV_TRY(device->allocate(device, &memory, w->count * sizeof(float)));
     lvsa_status s = device->upload(device, memory, w->latents, w->count * sizeof(float));
     if (s == LVSA_OK)
-        s = lv_vae_decode(w->p->vae, lv_tensor_view(memory, LVSA_F32, 4, w->shape), &shared,
-                          &sink);
+        s = lv_vae_decode(w->p->vae, lv_tensor_view(memory, LVSA_F32, 4, w->shape), &shared, &sink);
     device->release(device, memory);
     return s;
 }

@@ -79,7 +79,7 @@ static lvsa_status forecast(lvsa_forecast *out, lv_work *w)
 {
     lvsa_pipeline *p = w->p, counting = *p;
     LV_TRY(lv_work_check(w));
-    const bool done = w->job->state && lv_state_is_done(w->job->state);
+    const bool done = lv_work_is_done(w);
     if (!done) LV_TRY(forecast_begin(out, w));
 
     counting.model = NULL, counting.vae = NULL;

@@ -47,6 +47,12 @@ lvsa_status lv_work_open_models(lv_work *w)
         LV_TRY(lv_work_blame_files(p->class->open(&p->model, p->device, path)));
     }
     LV_TRY(lv_work_warn_of_unknown(w, "transformer", p->model->unknown, p->model->unknown_name));
+    if (w->text_width != p->model->text_width)
+        return lv_fail(
+            LVSA_ERR_FORMAT,
+            "%s: the text encoder gives %lld numbers a token, the transformer wants %lld: "
+            "they don't belong together",
+            p->directory, (long long)w->text_width, (long long)p->model->text_width);
     LV_TRY(lv_work_open_decoder(w));
     LV_TRY(lv_work_check_decoding(w));
     return check_vae(p);
@@ -56,12 +62,6 @@ lvsa_status lv_work_load_models(lv_work *w)
 {
     LV_TRY(lv_work_report(w, LVSA_PHASE_LOAD, 0, 1));
     LV_TRY(lv_work_open_models(w));
-    if (w->text_width != w->p->model->text_width)
-        return lv_fail(
-            LVSA_ERR_FORMAT,
-            "%s: the text encoder gives %lld numbers a token, the transformer wants %lld: "
-            "they don't belong together",
-            w->p->directory, (long long)w->text_width, (long long)w->p->model->text_width);
     LV_TRY(lv_work_fit_preview(w));
     return lv_work_report(w, LVSA_PHASE_LOAD, 1, 1);
 }

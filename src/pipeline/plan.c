@@ -4,12 +4,15 @@
 
 #include "pipeline/work.h"
 
+static lvsa_status check_size(const lvsa_job *job)
+{
+    if (job->size == sizeof *job && job->plan.size == sizeof job->plan) return LVSA_OK;
+    return lv_fail(LVSA_ERR_ARGUMENT, "lvsa_job of %zu bytes, %zu wanted: start with LVSA_JOB_INIT",
+                   job->size, sizeof *job);
+}
+
 static lvsa_status check_job(const lvsa_job *job, int64_t text_most)
 {
-    if (job->size != sizeof *job || job->plan.size != sizeof job->plan)
-        return lv_fail(LVSA_ERR_ARGUMENT,
-                       "lvsa_job of %zu bytes, %zu wanted: start with LVSA_JOB_INIT", job->size,
-                       sizeof *job);
     if (!job->prompt)
         return lv_fail(LVSA_ERR_ARGUMENT, "a job without a prompt: give at least \"\"");
     if (job->steps < 1 || job->steps > LV_SCHEDULE_MAX_STEPS)
@@ -53,25 +56,31 @@ lvsa_status lv_work_make_schedule(lv_work *w, size_t count)
     return lv_schedule_create(&w->schedule, &o, count);
 }
 
-/* Can the back end run here at all? Asked with the smallest of calls. */
+/* Can the back end run here at all? Asked with a small call that none refuses for its size. */
 static lvsa_status check_backend(lv_work *w)
 {
-    static const _Alignas(64) float number; /* as aligned as tensors are */
+    enum { ROWS = 128 };
+    static const _Alignas(64) float number; /* as aligned as tensors are; nothing is read */
     static _Alignas(64) float out;
+    const int64_t D = w->p->geometry.head_dim;
+    const lvsa_strides rows = {.batch = ROWS * D, .token = D, .head = D};
     lvsa_attention call = {.size = sizeof call,
                            .dtype = w->p->device->dtype,
                            .batch = 1,
-                           .queries = 1,
+                           .queries = ROWS,
                            .heads = 1,
                            .kv_heads = 1,
-                           .head_dim = w->p->geometry.head_dim,
+                           .head_dim = D,
                            .q = &number,
+                           .q_strides = rows,
                            .out = &out,
+                           .out_strides = rows,
                            .sources = 1,
                            .backend = w->job->backend,
                            .fp8 = w->job->attention_fp8,
                            .device = w->p->device->kind};
-    call.source[0] = (lvsa_source){.k = &number, .v = &number, .tokens = 1};
+    call.source[0] = (lvsa_source){
+        .k = &number, .v = &number, .k_strides = rows, .v_strides = rows, .tokens = ROWS};
     return lvsa_attention_kernel(&w->kernel, &call);
 }
 
@@ -84,11 +93,16 @@ static lvsa_status warn_of_unknown_key(const lv_work *w)
 
 lvsa_status lv_work_check(lv_work *w)
 {
-    LV_TRY(check_job(w->job, w->p->class->text_length));
-    LV_TRY(check_backend(w));
-    LV_TRY(lv_work_make_schedule(w, 0));
+    LV_TRY(check_size(w->job));
+    if (!lv_work_is_done(w)) {
+        LV_TRY(check_job(w->job, w->p->class->text_length));
+        LV_TRY(check_backend(w));
+        LV_TRY(lv_work_make_schedule(w, 0));
+    }
     return warn_of_unknown_key(w);
 }
+
+bool lv_work_is_done(const lv_work *w) { return w->job->state && lv_state_is_done(w->job->state); }
 
 /* Latents, tokens and texts from pixels and the model. */
 lvsa_status lv_work_find_sizes(lv_work *w)

@@ -104,6 +104,9 @@ lvsa_status lv_work_warn(const lv_work *w, const char *format, ...) LV_PRINTF(2,
 /* All that can be refused without a look at a size. */
 lvsa_status lv_work_check(lv_work *w);
 
+/* Whether the job's state has latents that only have to be decoded; the job's size is right. */
+bool lv_work_is_done(const lv_work *w);
+
 /* The noise levels of the job, with the state of `count` latents; a count of 0 only checks them. */
 lvsa_status lv_work_make_schedule(lv_work *w, size_t count);
 

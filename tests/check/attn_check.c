@@ -141,7 +141,7 @@ static const lvsa_runs *split_runs(attn_problem *p, int odd)
     int32_t *offsets = keep(p, (size_t)frames + 1, sizeof *offsets);
     lvsa_run *list = keep(p, (size_t)info.attended_sum, sizeof *list);
     assert_true(indptr && indices);
-    lvsa_plan_write_csr(p->plan, indptr, indices);
+    CHECK_OK(lvsa_plan_write_csr(p->plan, indptr, indices));
 
     int32_t used = 0;
     for (int f = 0; f < frames; f++) {

@@ -48,7 +48,7 @@ static void check_csr(size_t index, const lvsa_plan *plan, const lvsa_plan_info 
     int32_t *indices = calloc((size_t)info->attended_sum, sizeof *indices);
     int32_t *compact = calloc(frames, sizeof *compact);
     assert_true(indptr && indices && compact);
-    lvsa_plan_write_csr(plan, indptr, indices);
+    CHECK_OK(lvsa_plan_write_csr(plan, indptr, indices));
 
     for (int64_t i = 0; i < info->attended_sum; i++) compact[indices[i]] = 1;
     int32_t used = 0;

@@ -186,6 +186,23 @@ static void bad_options_are_refused(void **state)
     o.sparsity_scale = 1.0, o.rotation = -1, refuse(o, "rotation -1");
 }
 
+/* The widest of windows over the most frames: no work for every pair, and no CSR of them. */
+static void the_largest_plan_is_made(void **state)
+{
+    (void)state;
+    enum { MOST = 1 << 20 };
+    const lvsa_plan_options o = options(MOST, MOST, 1, LVSA_INTERVAL_NONE, 0);
+    lvsa_plan_info info = {.size = sizeof info};
+    int32_t number;
+    lvsa_plan *plan;
+    CHECK_OK(lvsa_plan_create(&plan, &o));
+    CHECK_OK(lvsa_plan_get_info(&info, plan));
+    assert_true(info.attended_sum == (int64_t)MOST * MOST);
+    CHECK_FAILS(lvsa_plan_write_csr(plan, &number, &number), LVSA_ERR_ARGUMENT,
+                "1099511627776 pairs of frames");
+    lvsa_plan_free(&plan);
+}
+
 static void a_refused_move_changes_nothing(void **state)
 {
     (void)state;
@@ -211,6 +228,7 @@ int main(void)
         cmocka_unit_test(moving_equals_making),
         cmocka_unit_test(moving_allocates_nothing),
         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(the_largest_plan_is_made),
         cmocka_unit_test(a_refused_move_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

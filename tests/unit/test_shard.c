@@ -35,7 +35,7 @@ static void find_truth(truth *t, const lvsa_plan *plan)
     static int32_t indptr[MOST_FRAMES + 1], indices[MOST_FRAMES * MOST_FRAMES];
     lvsa_plan_info info = {.size = sizeof info};
     CHECK_OK(lvsa_plan_get_info(&info, plan));
-    lvsa_plan_write_csr(plan, indptr, indices);
+    CHECK_OK(lvsa_plan_write_csr(plan, indptr, indices));
     memset(t, 0, sizeof *t);
     t->frames = info.latent_frames;
     for (int f = 0; f < t->frames; f++)

@@ -465,6 +465,27 @@ static void a_newcomer_stays(void **state)
     free(rgb);
 }
 
+#ifdef LVSA_HAVE_PNG
+/* Nor are the pictures before it left, or was one replaced. */
+static void a_newcomer_among_pictures_stays(void **state)
+{
+    (void)state;
+    lvsa_video_format format = make_format(4, 4);
+    uint8_t *rgb = make_frame(4, 4, 0, false);
+    lvsa_video *video;
+    CHECK_OK(lvsa_video_open(&video, scratch_path("f_%d.png"), &format));
+    for (int i = 0; i < 3; i++) CHECK_OK(lvsa_video_write(video, rgb));
+    scratch_write("f_2.png", "new", 3);
+    CHECK_FAILS(lvsa_video_finish(&video), LVSA_ERR_IO, "f_2.png is there already");
+    assert_int_equal(size_of(scratch_path("f_2.png")), 3);
+    assert_int_not_equal(access(scratch_path("f_0.png"), F_OK), 0);
+    assert_int_not_equal(access(scratch_path("f_1.png"), F_OK), 0);
+    assert_int_equal(count_pieces(), 0);
+    remove(scratch_path("f_2.png"));
+    free(rgb);
+}
+#endif
+
 /* Nothing can take a folder's place; the pieces of the video are gone then. */
 static void a_folder_stays(void **state)
 {
@@ -640,6 +661,9 @@ int main(void)
         cmocka_unit_test(places_that_cannot_be_written),
         cmocka_unit_test(files_are_kept_or_replaced),
         cmocka_unit_test(a_newcomer_stays),
+#ifdef LVSA_HAVE_PNG
+        cmocka_unit_test(a_newcomer_among_pictures_stays),
+#endif
         cmocka_unit_test(an_abort_leaves_nothing),
         cmocka_unit_test(a_folder_stays),
         cmocka_unit_test(links_are_followed),

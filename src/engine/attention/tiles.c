@@ -80,6 +80,11 @@ lvsa_status lv_tiles_check(const lvsa_attention *call, const lv_attn_kernel *ker
                        "tiles is NULL: %s needs them, made with lvsa_tiles_create()", kernel->name);
     if (t->device != call->device)
         return lv_fail(LVSA_ERR_ARGUMENT, "the tiles are of another device than the call");
+    if (kernel->needs_tiles && !t->table)
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "the tiles were made for a back end that needs none, %s does: make some for "
+                       "each back end",
+                       kernel->name);
     if (t->pattern != lv_tiles_fingerprint(call))
         return lv_fail(LVSA_ERR_ARGUMENT,
                        "the tiles were made for other runs, rows, queries or products than the "

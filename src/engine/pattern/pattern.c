@@ -55,11 +55,9 @@ lvsa_window lv_pattern_plain_window(int frame, int frames, int window)
     return (lvsa_window){max_int(first, 0), min_int(last, frames - 1)};
 }
 
-int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frames, int wanted)
+int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frames, int held,
+                             int wanted)
 {
-    int held = 0;
-    for (int f = w->first; f <= w->last; f++) held += !is_anchor[f];
-
     for (bool left = true; held < wanted && (w->first > 0 || w->last < frames - 1); left = !left) {
         if (left && w->first > 0) held += !is_anchor[--w->first];
         if (!left && w->last < frames - 1) held += !is_anchor[++w->last];

@@ -28,9 +28,10 @@ void lv_pattern_mark_anchors(uint8_t *is_anchor, int frames, int first, int inte
 /* The plain window of a frame: [f-W, f+W], shifted (never cut) into [0, T-1]. W = 0: empty. */
 lvsa_window lv_pattern_plain_window(int frame, int frames, int window);
 
-/* Widens *w by one frame at a time, left and right in turns, until it holds `wanted` frames that
- * are no anchors or all frames. Returns how many it holds in the end. */
-int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frames, int wanted);
+/* Widens *w, which holds `held` frames that are no anchors, by one frame at a time, left and right
+ * in turns, until it holds `wanted` of them or all frames. Returns how many it holds in the end. */
+int lv_pattern_expand_window(lvsa_window *w, const uint8_t *is_anchor, int frames, int held,
+                             int wanted);
 
 /* Runs that a frame of the plan has at most, at any rotation. */
 int lv_plan_get_most_runs(const lvsa_plan *plan);

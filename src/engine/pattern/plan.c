@@ -184,11 +184,15 @@ static void build(lvsa_plan *p)
     if (!o->expand_window || o->window == 0) wanted = 0;
 
     lvsa_run *to = p->list;
-    int next = 0;
+    int next = 0, others = 0; /* frames of the plain window that aren't anchors: it only moves on */
+    lvsa_window counted = {0, -1};
     p->attended_min = INT_MAX, p->attended_max = 0, p->attended_sum = 0;
     for (int f = 0; f < frames; f++) {
         lvsa_window w = lv_pattern_plain_window(f, frames, o->window);
-        int attended = p->anchors + lv_pattern_expand_window(&w, p->is_anchor, frames, wanted);
+        while (counted.last < w.last) others += !p->is_anchor[++counted.last];
+        while (counted.first < w.first) others -= !p->is_anchor[counted.first++];
+        int attended =
+            p->anchors + lv_pattern_expand_window(&w, p->is_anchor, frames, others, wanted);
         p->window[f] = w;
         p->attended[f] = attended;
         p->attended_sum += attended;
@@ -283,9 +287,13 @@ const lvsa_window *lvsa_plan_get_windows(const lvsa_plan *plan) { return plan->w
 const int32_t *lvsa_plan_get_attended(const lvsa_plan *plan) { return plan->attended; }
 const lvsa_runs *lvsa_plan_get_runs(const lvsa_plan *plan) { return &plan->runs; }
 
-void lvsa_plan_write_csr(const lvsa_plan *plan, int32_t *indptr, int32_t *indices)
+lvsa_status lvsa_plan_write_csr(const lvsa_plan *plan, int32_t *indptr, int32_t *indices)
 {
     const int32_t patches = plan->options.patches_per_frame;
+    if (plan->attended_sum > INT32_MAX)
+        return lv_fail(LVSA_ERR_ARGUMENT,
+                       "a CSR of %lld pairs of frames: %d at most; use fewer frames",
+                       (long long)plan->attended_sum, INT32_MAX);
     int32_t written = 0;
     for (int f = 0; f < plan->options.latent_frames; f++) {
         indptr[f] = written;
@@ -294,4 +302,5 @@ void lvsa_plan_write_csr(const lvsa_plan *plan, int32_t *indptr, int32_t *indice
                 indices[written++] = plan->list[r].start / patches + i;
     }
     indptr[plan->options.latent_frames] = written;
+    return LVSA_OK;
 }

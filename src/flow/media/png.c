@@ -153,8 +153,15 @@ static lvsa_status pictures_finish(lvsa_video *video)
 {
     pictures *w = (pictures *)video;
     lvsa_status s = LVSA_OK;
+    int placed = 0;
     for (int i = 0; i < w->count && s == LVSA_OK; i++)
+        s = lv_video_check_free(name_of(w, i), video->format.replace);
+    for (int i = 0; i < w->count && s == LVSA_OK; i++) {
         s = lv_video_place(&w->files[i], name_of(w, i), video->format.replace);
+        if (s == LVSA_OK) placed++;
+    }
+    if (s != LVSA_OK) /* something came into a place after the look at it */
+        while (placed > 0) remove(name_of(w, --placed));
     pictures_remove(video); /* the first, where no frame came, and what couldn't be moved */
     return s;
 }

@@ -538,6 +538,7 @@ static lvsa_status cross_attention_rows(const pass *p, const block *b, lv_tensor
                            .q_strides = s,
                            .out = out.data,
                            .out_strides = s,
+                           .backend = LVSA_BACKEND_NATIVE, /* whatever LVSA_BACKEND says */
                            .sources = 1};
     call.source[0] = (lvsa_source){.k = k.data,
                                    .v = v.data,

@@ -144,17 +144,45 @@ static lvsa_status write_index(lv_synth_job *job, const lv_synth_part *p)
     return s;
 }
 
+/* ---- what was made ------------------------------------------------------------------------- */
+
+lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path)
+{
+    char **made = lv_grow_array(job->made, job->mades, job->mades + 1, sizeof *made);
+    if (made) job->made = made;
+    if (made && (made[job->mades] = lv_strndup(path, strlen(path)))) {
+        job->mades++;
+        return LVSA_OK;
+    }
+    remove(path);
+    return lv_fail(LVSA_ERR_MEMORY, "%s: no memory for its name", path);
+}
+
+void lv_synth_remove_made(lv_synth_job *job)
+{
+    for (size_t i = job->mades; i-- > 0;) remove(job->made[i]);
+    lv_synth_forget_made(job);
+}
+
+void lv_synth_forget_made(lv_synth_job *job)
+{
+    for (size_t i = 0; i < job->mades; i++) lv_free(job->made[i]);
+    lv_free(job->made);
+    job->made = NULL, job->mades = 0;
+}
+
 /* ---- one file -------------------------------------------------------------------------------- */
 
 /* A new file; what had its name is gone, but not for those who have it open. */
-static lvsa_status create(int *fd, char path[LV_SYNTH_PATH], const lv_synth_job *job,
-                          const char *name)
+static lvsa_status create(int *fd, char path[LV_SYNTH_PATH], lv_synth_job *job, const char *name)
 {
     LV_TRY(lv_synth_path(path, job, name));
     unlink(path);
     *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (*fd >= 0) return LVSA_OK;
-    return lv_fail(LVSA_ERR_IO, "%s: can't be made: %s", path, strerror(errno));
+    if (*fd < 0) return lv_fail(LVSA_ERR_IO, "%s: can't be made: %s", path, strerror(errno));
+    const lvsa_status s = lv_synth_note_made(job, path);
+    if (s != LVSA_OK) close(*fd);
+    return s;
 }
 
 /* Returns 0 or an errno. */
@@ -336,43 +364,4 @@ lvsa_status lv_synth_write_weights(lv_synth_job *job)
             s = lv_fail(LVSA_ERR_IO, "%s: %s", job->directory, strerror(errno));
     lv_free(w.file);
     return s;
-}
-
-/* ---- taking all of it back ------------------------------------------------------------------- */
-
-static void remove_one(const lv_synth_job *job, const char *name)
-{
-    char path[LV_SYNTH_PATH];
-    if (lv_synth_path(path, job, name) == LVSA_OK) remove(path);
-}
-
-static const char *const small_files[] = {"model_index.json",
-                                          "scheduler/scheduler_config.json",
-                                          "tokenizer/spiece.model",
-                                          "tokenizer/tokenizer.json",
-                                          "tokenizer/tokenizer_config.json",
-                                          "transformer/config.json",
-                                          "text_encoder/config.json",
-                                          "vae/config.json",
-                                          "scheduler",
-                                          "tokenizer",
-                                          "transformer",
-                                          "text_encoder",
-                                          "vae"};
-
-void lv_synth_remove(const lv_synth_job *job)
-{
-    char name[LV_SYNTH_PATH];
-    for (int i = 0; i < job->parts; i++) {
-        const lv_synth_part *p = &job->part[i];
-        for (int file = 0; file < p->files; file++) {
-            file_name(name, sizeof name, p, file);
-            remove_one(job, name);
-        }
-        snprintf(name, sizeof name, "%s/%s.safetensors.index.json", p->part, p->stem);
-        remove_one(job, name);
-    }
-    for (size_t i = 0; i < sizeof small_files / sizeof small_files[0]; i++)
-        remove_one(job, small_files[i]);
-    remove(job->directory);
 }

@@ -61,17 +61,19 @@ static lvsa_status lay_out_parts(lv_synth_job *job, unsigned parts)
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
-static lvsa_status make_folder(const lv_synth_job *job, const char *name)
+static lvsa_status make_folder(lv_synth_job *job, const char *name)
 {
     char path[LV_SYNTH_PATH];
     LV_TRY(lv_synth_path(path, job, name));
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return LVSA_OK;
+    if (mkdir(path, 0777) == 0) return lv_synth_note_made(job, path);
+    if (errno == EEXIST) return LVSA_OK;
     return lv_fail(LVSA_ERR_IO, "%s: can't be made: %s", path, strerror(errno));
 }
 
-static lvsa_status make_directory(const lv_synth_job *job, int replace)
+static lvsa_status make_directory(lv_synth_job *job, int replace)
 {
-    if (mkdir(job->directory, 0777) == 0 || (errno == EEXIST && replace)) return LVSA_OK;
+    if (mkdir(job->directory, 0777) == 0) return lv_synth_note_made(job, job->directory);
+    if (errno == EEXIST && replace) return LVSA_OK;
     if (errno == EEXIST)
         return lv_fail(LVSA_ERR_IO,
                        "%s: exists; give another directory, or allow its files to be "
@@ -96,7 +98,7 @@ static lvsa_status check_room(const lv_synth_job *job)
                    job->directory, 1e-9 * (double)wanted, 1e-9 * room);
 }
 
-static lvsa_status make_folders(const lv_synth_job *job)
+static lvsa_status make_folders(lv_synth_job *job)
 {
     for (int i = 0; i < LV_SYNTH_PARTS; i++) LV_TRY(make_folder(job, kinds[i].part));
     LV_TRY(make_folder(job, "scheduler"));
@@ -105,8 +107,9 @@ static lvsa_status make_folders(const lv_synth_job *job)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-static lvsa_status write_files(lv_synth_job *job)
+static lvsa_status write_all(lv_synth_job *job, int replace)
 {
+    LV_TRY(make_directory(job, replace));
     LV_TRY(check_room(job));
     LV_TRY(make_folders(job));
     LV_TRY(lv_synth_write_configs(job));
@@ -145,11 +148,9 @@ lvsa_status lvsa_synth_write(int64_t *bytes, const lvsa_synth_options *o)
                         .on_progress = o->on_progress,
                         .user = o->user};
     lvsa_status s = lay_out_parts(&job, o->parts);
-    if (s == LVSA_OK) s = make_directory(&job, o->replace);
-    if (s == LVSA_OK) {
-        s = write_files(&job);
-        if (s != LVSA_OK) lv_synth_remove(&job);
-    }
+    if (s == LVSA_OK) s = write_all(&job, o->replace);
+    if (s != LVSA_OK) lv_synth_remove_made(&job);
+    lv_synth_forget_made(&job);
     for (int i = 0; i < job.parts; i++) lv_synth_part_free(&job.part[i]);
     *bytes = job.written;
     return s;

@@ -105,6 +105,8 @@ typedef struct lv_synth_job {
     uint64_t seed;
     int threads;
     int64_t written;
+    char **made; /* [mades] paths of the files and folders that it has made, in that order */
+    size_t mades;
     int (*on_progress)(void *user, int64_t done, int64_t total);
     void *user;
 } lv_synth_job;
@@ -123,7 +125,11 @@ lvsa_status lv_synth_write_tokenizer(lv_synth_job *job);
 /* "DIRECTORY/name" into path. */
 lvsa_status lv_synth_path(char path[LV_SYNTH_PATH], const lv_synth_job *job, const char *name);
 
-/* Removes all files that the job makes, and the folders that are empty then. */
-void lv_synth_remove(const lv_synth_job *job);
+/* Notes that the job has made this file or folder. Where it can't be noted it is removed. */
+lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path);
+
+/* Removes what the job has made, and forgets it. */
+void lv_synth_remove_made(lv_synth_job *job);
+void lv_synth_forget_made(lv_synth_job *job);
 
 #endif

@@ -1,4 +1,4 @@
-/* tile_table.c: cuts query rows into blocks and lists the runs of keys of each; see tile_table.h. */
+/* tile_table.c: cuts query rows into blocks and lists the runs of keys of each. */
 #include "engine/attention/cuda/tile_table.h"
 
 #include <stdbool.h>

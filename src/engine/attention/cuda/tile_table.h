@@ -35,7 +35,8 @@ typedef struct lv_tile_run {
                                and counts several times                                   */
 } lv_tile_run;
 
-/* Query rows row .. row + (rows of a block) - 1 walk runs[run] .. runs[run + runs - 1], never none. */
+/* Query rows row .. row + (rows of a block) - 1 walk runs[run] .. runs[run + runs - 1], never
+ * none. */
 typedef struct lv_tile_block {
     int32_t row, run, runs, unused;
 } lv_tile_block;
@@ -52,9 +53,9 @@ static inline int lv_tile_block_rows(int64_t head_dim)
     return head_dim == 64 ? LV_TILE_BLOCK_64 : LV_TILE_BLOCK;
 }
 
-/* Makes the table of a call, of which only queries, head size and the sources' tokens and runs are read; they
- * have been checked. The caller frees it with lv_tile_table_free(). Fails with LVSA_ERR_SHAPE (no
- * source has any rows) or LVSA_ERR_MEMORY; *out is then empty. */
+/* Makes the table of a call, of which only queries, head size and the sources' tokens and runs are
+ * read; they have been checked. The caller frees it with lv_tile_table_free(). Fails with
+ * LVSA_ERR_SHAPE (no source has any rows) or LVSA_ERR_MEMORY; *out is then empty. */
 lvsa_status lv_tile_table_make(lv_tile_table *out, const lvsa_attention *call);
 void lv_tile_table_free(lv_tile_table *table);
 

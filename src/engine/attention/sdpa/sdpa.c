@@ -70,7 +70,7 @@ static size_t make_source(lvsa_source *out, const lvsa_attention *c, int i, int6
         (lvsa_strides){.token = c->kv_heads * c->head_dim, .head = c->head_dim};
     out->k = memory ? memory : k;
     out->v = memory ? memory + bytes : v;
-    char *to_k = memory, *to_v = memory + bytes;
+    char *to_k = memory, *to_v = memory ? memory + bytes : NULL;
     for (int r = 0; memory && r < runs; r++) {
         to_k = gather(to_k, k, s->k_strides, c, run[r]);
         to_v = gather(to_v, v, s->v_strides, c, run[r]);

@@ -49,9 +49,9 @@ static void gather_point(float *to, const lv_tensor *in, lv_tensor w, int64_t po
     for (int64_t t = 0; t < kt; t++)
         for (int64_t j = 0; j < ky; j++, to += kx * channels) {
             const int64_t row = y + j - ky / 2;
-            const float *line = (const float *)in[t].data + row * width * channels;
+            const float *frame = in[t].data;
             if (row < 0 || row >= height) memset(to, 0, (size_t)(kx * channels) * sizeof *to);
-            else gather_line(to, line, x, kx, width, channels);
+            else gather_line(to, frame + row * width * channels, x, kx, width, channels);
         }
 }
 

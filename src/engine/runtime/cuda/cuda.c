@@ -202,12 +202,15 @@ static lvsa_status make_tiles(lvsa_tiles **out, lv_cuda_device *d, const lvsa_at
     return lvsa_tiles_create(out, call);
 }
 
-/* A denoising loop comes by a few patterns again and again. */
+/* A denoising loop comes by a few patterns again and again. NULL for a kernel that needs none. */
 static lvsa_status find_tiles(lv_device *device, const lvsa_tiles **out, const lvsa_attention *call)
 {
     lv_cuda_device *d = (lv_cuda_device *)device;
+    const lv_attn_kernel *kernel;
     lvsa_tiles *made;
     *out = NULL;
+    LV_TRY(lv_attn_choose(&kernel, call));
+    if (!kernel->needs_tiles) return LVSA_OK;
     LV_TRY(use(d));
     const uint64_t pattern = lv_tiles_fingerprint(call);
     for (size_t i = 0; i < d->tile_count && !*out; i++)

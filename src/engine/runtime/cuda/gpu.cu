@@ -88,12 +88,17 @@ static const char *get_identity(lv_cuda *gpu, char *name, size_t size)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* The text of an allocation's result: a refusal isn't the next launch's failure. */
+static const char *allocation_text(cudaError_t e)
+{
+    if (e != cudaSuccess) cudaGetLastError();
+    return lv_cuda_text(e);
+}
+
 static const char *allocate(lv_cuda *gpu, void **out, size_t bytes)
 {
     *out = nullptr;
-    const cudaError_t e = cudaMalloc(out, bytes ? bytes : 1);
-    if (e != cudaSuccess) cudaGetLastError(); /* a refusal isn't the next launch's failure */
-    return lv_cuda_text(e);
+    return allocation_text(cudaMalloc(out, bytes ? bytes : 1));
 }
 
 static const char *release(lv_cuda *gpu, void *memory)
@@ -105,8 +110,8 @@ static const char *release(lv_cuda *gpu, void *memory)
 static const char *get_stage(lv_cuda *gpu, void **out)
 {
     lv_cuda_stage *s = &gpu->stage[gpu->next_stage];
-    if (!s->host) LV_CUDA_TRY(lv_cuda_text(cudaMallocHost(&s->host, LV_CUDA_STAGE)));
-    if (!s->device) LV_CUDA_TRY(lv_cuda_text(cudaMalloc(&s->device, LV_CUDA_STAGE)));
+    if (!s->host) LV_CUDA_TRY(allocation_text(cudaMallocHost(&s->host, LV_CUDA_STAGE)));
+    if (!s->device) LV_CUDA_TRY(allocation_text(cudaMalloc(&s->device, LV_CUDA_STAGE)));
     *out = s->host;
     return lv_cuda_text(cudaEventSynchronize(s->done));
 }
@@ -146,7 +151,7 @@ static const char *fetch(lv_cuda *gpu, int slot, const void *from, size_t bytes)
         LV_CUDA_TRY(lv_cuda_text(cudaEventSynchronize(s->done)));
         LV_CUDA_TRY(lv_cuda_text(cudaFreeHost(s->host)));
         s->host = nullptr, s->size = 0;
-        LV_CUDA_TRY(lv_cuda_text(cudaMallocHost(&s->host, bytes)));
+        LV_CUDA_TRY(allocation_text(cudaMallocHost(&s->host, bytes)));
         s->size = bytes;
     }
     LV_CUDA_TRY(lv_cuda_text(

@@ -36,7 +36,13 @@ static const char *get_gpu(lv_cuda_gpu *out, int index)
     return nullptr;
 }
 
-static const char *allocate(void **out, size_t bytes) { return text(cudaMalloc(out, bytes)); }
+static const char *allocate(void **out, size_t bytes)
+{
+    const cudaError_t e = cudaMalloc(out, bytes);
+    if (e != cudaSuccess) cudaGetLastError(); /* a refusal isn't the next launch's failure */
+    return text(e);
+}
+
 static const char *release(void *memory) { return text(cudaFree(memory)); }
 
 static const char *copy(void *to, const void *from, size_t bytes)
