@@ -12,7 +12,7 @@ const option help_options[] = {HELP_OPTION, {.name = NULL}};
 
 const option common_options[] = {
     {"quiet", 'q', OPTION_FLAG, offsetof(common_settings, quiet), NULL,
-     .help = "say nothing on stderr but errors"},
+     .help = "say nothing on stderr but errors, what was asked for and a drawn seed"},
     {"verbose", 'v', OPTION_FLAG, offsetof(common_settings, verbose), NULL,
      .help = "say more on stderr"},
     HELP_OPTION,

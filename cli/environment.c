@@ -55,7 +55,8 @@ bool environment_read(char *sentence, size_t size)
         return false;
     }
     config = json_object();
-    json_object_foreach(given, key, value) {
+    json_object_foreach(given, key, value)
+    {
         json_t *copy = as_text(value);
         if (!copy) {
             snprintf(sentence, size,
@@ -77,4 +78,15 @@ const char *environment_find(const char *name)
     const char *text = json_string_value(json_object_get(config, name));
     if (!text || !*text) text = getenv(name);
     return text && *text ? text : NULL;
+}
+
+const char *environment_find_unknown(bool (*is_known)(const char *name))
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(config, name, value)
+    {
+        if (!is_known(name)) return name;
+    }
+    return NULL;
 }

@@ -2,8 +2,8 @@
  *
  *     LVSA_CONFIG='{"window_size": 24, "rotate_keyframes": true}'
  *
- * is LVSA_WINDOW_SIZE=24 and LVSA_ROTATE_KEYFRAMES=1. Members that name no variable of a command
- * are another's. */
+ * is LVSA_WINDOW_SIZE=24 and LVSA_ROTATE_KEYFRAMES=1. A member may name a variable that only other
+ * commands read. */
 #ifndef CLI_ENVIRONMENT_H
 #define CLI_ENVIRONMENT_H
 
@@ -17,5 +17,8 @@ bool environment_read(char *sentence, size_t size);
 /* What LVSA_CONFIG says of a variable, or else the variable; NULL: neither says anything. The text
  * lives until the next environment_read(). */
 const char *environment_find(const char *name);
+
+/* The first member of LVSA_CONFIG, as a variable's name, that isn't known; NULL: all are. */
+const char *environment_find_unknown(bool (*is_known)(const char *name));
 
 #endif

@@ -253,9 +253,10 @@ static exit_code find_pattern(lvsa_job *job, const job_settings *s, const lvsa_g
     if (a->expand.from) job->plan.expand_window = a->expand.value;
     if (a->rotate.from) job->hold_keyframes = !a->rotate.value;
     job->late_rotation = a->phase.value;
-    job->sparsity = a->dense.value    ? LVSA_SPARSITY_OFF
-                    : a->sparse.value ? LVSA_SPARSITY_ON
-                                      : LVSA_SPARSITY_AUTO;
+    const bool no_lvsa = a->sparse.from && !a->sparse.value;
+    job->sparsity = a->dense.value || no_lvsa ? LVSA_SPARSITY_OFF
+                    : a->sparse.value         ? LVSA_SPARSITY_ON
+                                              : LVSA_SPARSITY_AUTO;
     job->attention_fp8 = a->attention_dtype.value;
     job->backend = a->flashinfer.value ? LVSA_BACKEND_FLASHINFER : (lvsa_backend)a->backend.value;
     return CODE_DONE;

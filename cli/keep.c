@@ -8,13 +8,17 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -115,6 +119,30 @@ static char *beside(const char *video)
     return text_of("%.*s.unfinished.safetensors", length, video);
 }
 
+/* A number for a place: of the folder, wherever links lead, and the name in it. 0: no such folder. */
+static uint64_t number_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = text_of("%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    struct stat status;
+    uint64_t number = 0;
+    if (folder && stat(folder, &status) == 0) {
+        const uint64_t place[] = {status.st_dev, status.st_ino};
+        number = 14695981039346656037u; /* FNV-1a */
+        for (size_t i = 0; i < sizeof place; i++)
+            number = (number ^ ((const unsigned char *)place)[i]) * 1099511628211u;
+        for (; *name; name++) number = (number ^ (unsigned char)*name) * 1099511628211u;
+    }
+    free(folder);
+    return number;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    const uint64_t number = number_of(a);
+    return number && number == number_of(b);
+}
+
 /* ---- what a file says ------------------------------------------------------------------------ */
 
 char *keep_find_video(const char *folder)
@@ -210,6 +238,26 @@ static exit_code open_folder(keep *k)
     return CODE_DONE;
 }
 
+/* The file's name for this process alone, without a file: a socket's abstract name, which goes with
+ * the process. Where there are no such names nothing is locked. */
+static exit_code lock_name(keep *k)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "lvsa-%016llx",
+                                (unsigned long long)number_of(k->state));
+    k->lock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (k->lock < 0) return CODE_DONE;
+    if (bind(k->lock, (const struct sockaddr *)&address,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0)
+        return CODE_DONE;
+    return errno != EADDRINUSE
+               ? CODE_DONE
+               : complain(CODE_FAILED,
+                          "%s: another run keeps its work there; give this one another --output, "
+                          "or a folder of its own (--checkpoint)",
+                          k->state);
+}
+
 /* A file without a name beside `path`, of so many bytes: what is written there later fits. -1, and
  * the reason in errno. */
 static int take_room(const char *path, int64_t bytes)
@@ -256,7 +304,7 @@ static exit_code open_state(keep *k, const keep_run *run)
     const int64_t bytes = (k->folder ? last : f->state) + HEADER_ROOM + (int64_t)strlen(k->note);
     const bool ours = run->resumed && strcmp(run->resumed, k->state) == 0;
     struct stat status;
-    if (k->folder) TRY(open_folder(k));
+    TRY(k->folder ? open_folder(k) : lock_name(k));
     if (is_there(k->state) && !ours && !run->force)
         return refuse_state(k->state, k->folder ? k->folder : k->state);
     if (!k->folder && stat(k->video, &status) == 0 && !S_ISREG(status.st_mode) &&
@@ -273,12 +321,21 @@ static exit_code open_state(keep *k, const keep_run *run)
 
 static exit_code open_latents(keep *k, const keep_run *run)
 {
+    struct stat status;
     const size_t length = strlen(k->latents);
     static const char end[] = ".safetensors";
     const int64_t bytes = run->forecast->latents + HEADER_ROOM + (int64_t)strlen(k->record);
     if (length < sizeof end || strcmp(k->latents + length - (sizeof end - 1), end) != 0)
         return complain(CODE_USAGE, "--output-latent %s: a name that ends in %s is wanted",
                         k->latents, end);
+    if (same_place(k->latents, k->state))
+        return complain(CODE_USAGE,
+                        "--output-latent %s: the run itself is kept there until it is done; give "
+                        "another name",
+                        k->latents);
+    if (stat(k->latents, &status) == 0 && !S_ISREG(status.st_mode))
+        return complain(CODE_FAILED, "%s: not a plain file; give another --output-latent",
+                        k->latents);
     if (is_there(k->latents) && !run->force)
         return complain(CODE_FAILED,
                         "%s is there already; another name is wanted, or leave to replace it "
@@ -353,6 +410,9 @@ exit_code keep_open(keep *k, const keep_run *run)
     if (!k->video || !k->note || !k->record || !k->state || (s->latents.value && !k->latents) ||
         (s->checkpoint.value && !k->folder))
         return no_memory();
+    if (k->folder && same_place(k->folder, k->video))
+        return complain(CODE_USAGE, "--checkpoint %s: the video is to be there; give another name",
+                        k->folder);
     if (k->latents) TRY(open_latents(k, run));
     TRY(open_state(k, run));
     TRY(check_video(run));

@@ -43,7 +43,7 @@ typedef struct keep {
     bool strict;
     double every, written; /* seconds: at least between two states; of the last one   */
     bool made;             /* the folder, by this run                                 */
-    int lock;              /* the folder, -1: none                                    */
+    int lock;              /* the folder, or the state's name; -1: none               */
     int room;              /* a file without a name that keeps room for the last state, or -1 */
     int saved, steps;      /* step of the state on the disk, and of how many; 0: none */
     bool has_latents;      /* --output-latent's file is there                         */

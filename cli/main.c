@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "environment.h"
 #include "manual.h"
 #include "together.h"
 
@@ -100,6 +101,15 @@ static exit_code unknown_command(int argc, char **argv)
     return complain(CODE_USAGE, "unknown command \"%.60s\"; --help lists all", argv[0]);
 }
 
+static bool is_variable(const char *name)
+{
+    for (const command *const *c = commands; *c; c++)
+        for (const option_group *g = (*c)->groups; g->options; g++)
+            for (const option *o = g->options; o->name; o++)
+                if (o->environment && strcmp(o->environment, name) == 0) return true;
+    return false;
+}
+
 static exit_code run_command(const command *c, int argc, char **argv)
 {
     char name[64], sentence[512];
@@ -118,6 +128,8 @@ static exit_code run_command(const command *c, int argc, char **argv)
             talk_begin(name, s->quiet.value     ? TALK_QUIET
                              : s->verbose.value ? TALK_VERBOSE
                                                 : TALK_NORMAL);
+        const char *unknown = environment_find_unknown(is_variable);
+        if (unknown) note(TALK_NORMAL, "LVSA_CONFIG: no option reads %s; it isn't used", unknown);
         code = c->run(settings);
         break;
     }
@@ -147,12 +159,14 @@ static exit_code finish(exit_code code)
     return code == CODE_DONE ? CODE_FAILED : code;
 }
 
-/* A file that is opened later must not become stdout or stderr because that was closed. What takes
- * its place can only be read, so that writing to it still fails. */
+/* A file that is opened later must not become stdin, stdout or stderr because that was closed. What
+ * takes its place can only be used the other way, so that reading or writing still fails. */
 static void occupy_closed_files(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return;
 }
 
 /* OpenMP threads that wait for work spin for about a millisecond, so that on a machine whose cores

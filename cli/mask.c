@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifdef LVSA_HAVE_PNG
 #include <png.h>
@@ -264,13 +265,19 @@ static exit_code write_png(FILE *out, const lvsa_plan *plan)
 
 /* ---- either ---------------------------------------------------------------------------------- */
 
-exit_code mask_format_of(mask_format *out, const char *path)
+exit_code mask_check(mask_format *out, const char *path, int replace)
 {
+    struct stat status;
     const char *dot = strrchr(path, '.');
     if (dot && strcmp(dot, ".svg") == 0) *out = MASK_SVG;
     else if (dot && strcmp(dot, ".png") == 0) *out = MASK_PNG;
     else
         return complain(CODE_USAGE, "--mask-out %s: a path that ends in .svg or .png is wanted",
+                        path);
+    if (!replace && stat(path, &status) == 0 && S_ISREG(status.st_mode))
+        return complain(CODE_FAILED,
+                        "%s is there already; another name is wanted, or leave to replace it "
+                        "(--force)",
                         path);
     return CODE_DONE;
 }
@@ -287,5 +294,7 @@ exit_code mask_write(const char *path, mask_format format, const lvsa_plan *plan
     errno = 0;
     if ((fclose(file) != 0 || failed) && code == CODE_DONE)
         code = complain(CODE_FAILED, "%s: %s", path, errno ? strerror(errno) : "a write failed");
+    struct stat status; /* half a picture is none */
+    if (code != CODE_DONE && stat(path, &status) == 0 && S_ISREG(status.st_mode)) remove(path);
     return code;
 }

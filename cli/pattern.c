@@ -66,14 +66,14 @@ static exit_code apply_interval(lvsa_plan_options *o, const pixel_pattern_settin
             return warn(strict,
                         "--auto-keyframes: the keyframe interval that was given isn't used");
     } else if (pixel || !latent->from) {
-        TRY(to_latent(&o->keyframe_interval, "--key-frame-interval", p->interval.value, factor,
-                      strict));
-        if (p->interval.value > 0 && o->keyframe_interval == 0)
+        if (p->interval.value > 0 && p->interval.value < factor)
             return complain(
                 CODE_USAGE,
                 "--key-frame-interval %d: less than one latent frame; give %d or more, or 0 "
                 "for no keyframes",
                 p->interval.value, factor);
+        TRY(to_latent(&o->keyframe_interval, "--key-frame-interval", p->interval.value, factor,
+                      strict));
     }
     return CODE_DONE;
 }

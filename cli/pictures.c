@@ -84,6 +84,31 @@ lvsa_status pictures_add_preview(pictures *p, const lvsa_preview *preview)
 
 /* ---- the sheet ------------------------------------------------------------------------------- */
 
+/* Whether a path is one of a video's pictures, "f_%04d.png". */
+static bool is_frame(const char *path, const char *video)
+{
+    const char *percent = strchr(video, '%'), *after = percent ? strchr(percent, 'd') : NULL;
+    if (!after) return false;
+    const size_t before = (size_t)(percent - video), end = strlen(after + 1), all = strlen(path);
+    if (all <= before + end || strncmp(path, video, before) != 0 ||
+        strcmp(path + all - end, after + 1) != 0)
+        return false;
+    return before + strspn(path + before, "0123456789") == all - end;
+}
+
+/* Written, it would take the place of another picture of the same run. */
+static exit_code check_sheet(const char *path, const pictures_plan *plan)
+{
+    char *preview = plan->settings->every.value ? name_preview(plan->video) : NULL;
+    const bool taken = is_frame(path, plan->video) || (preview && strcmp(preview, path) == 0);
+    free(preview);
+    return taken ? complain(CODE_USAGE,
+                            "--sheet %s: another picture of the run is to be there; give another "
+                            "name",
+                            path)
+                 : CODE_DONE;
+}
+
 static exit_code open_sheet(pictures *p, const pictures_plan *plan)
 {
     const picture_settings *s = plan->settings;
@@ -96,6 +121,7 @@ static exit_code open_sheet(pictures *p, const pictures_plan *plan)
                      s->sheet.value ? "" : ", --sheet FILE writes it"));
     }
     if (!s->sheet.value && p->terminal == TERMINAL_NONE) return CODE_DONE;
+    if (s->sheet.value) TRY(check_sheet(s->sheet.value, plan));
     p->path = s->sheet.value;
     format.frames = plan->forecast->frames;
     format.width = plan->forecast->width, format.height = plan->forecast->height;

@@ -22,7 +22,7 @@ typedef struct pixel_settings {
 typedef struct output_settings {
     int_setting step;
     int_setting heads, head_dim, layers, ranks;
-    int_setting mask, json;
+    int_setting mask, json, force;
     text_setting mask_out;
 } output_settings;
 
@@ -76,6 +76,8 @@ static const option output_options[] = {
      .help = "draw the pattern as text: G anchor, W window, X both, . neither"},
     {"mask-out", 0, OPTION_TEXT, offsetof(output_settings, mask_out), "FILE",
      .help = "draw it as a picture, .svg or .png"},
+    {"force", 'f', OPTION_FLAG, offsetof(output_settings, force), NULL,
+     .help = "replace a picture that is there"},
     {"json", 0, OPTION_FLAG, offsetof(output_settings, json), NULL,
      .help = "print one JSON object, windows and block CSR and all, in place of the table"},
     {.name = NULL}};
@@ -402,7 +404,8 @@ static exit_code run_plan(const void *settings)
     mask_format format = MASK_SVG;
     if (s->output.json.value && s->output.mask.value)
         return complain(CODE_USAGE, "--json and --mask both print; draw with --mask-out");
-    if (s->output.mask_out.value) TRY(mask_format_of(&format, s->output.mask_out.value));
+    if (s->output.mask_out.value)
+        TRY(mask_check(&format, s->output.mask_out.value, s->output.force.value));
     request r;
     TRY(understand(&r, s));
 

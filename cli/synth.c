@@ -101,7 +101,10 @@ static exit_code run_synth(const void *settings)
     o.on_progress = on_progress;
     interrupt_catch();
     const double begin = clock_seconds();
-    TRY(complain_status(lvsa_synth_write(&bytes, &o)));
+    const lvsa_status status = lvsa_synth_write(&bytes, &o);
+    if (status == LVSA_ERR_CANCELLED)
+        return complain(CODE_INTERRUPTED, "interrupted; nothing of the checkpoint is left");
+    TRY(complain_status(status));
     const double seconds = clock_seconds() - begin;
     note(TALK_NORMAL, "%.4g GB in %.2f s, %.2f GB/s", 1e-9 * (double)bytes, seconds,
          1e-9 * (double)bytes / seconds);

@@ -177,18 +177,36 @@ lvsa_status lv_file_settle(lv_file *f)
     return good ? LVSA_OK : lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(error));
 }
 
-lvsa_status lv_file_finish(lv_file **file)
+/* A second name, which unlike rename() never takes another file's; some file systems have none. */
+static lvsa_status move_where_nothing_is(const lv_file *f)
+{
+    if (link(f->temporary, f->path) == 0) {
+        unlink(f->temporary);
+        return LVSA_OK;
+    }
+    if (errno == EEXIST)
+        return lv_fail(LVSA_ERR_IO, "%s: %s; another name is wanted", f->path, strerror(errno));
+    return rename(f->temporary, f->path) == 0
+               ? LVSA_OK
+               : lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
+}
+
+static lvsa_status finish(lv_file **file, bool replace)
 {
     lv_file *f = *file;
     const bool beside = f->temporary[0] != '\0';
     lvsa_status s = lv_file_settle(f);
-    if (s == LVSA_OK && beside && rename(f->temporary, f->path) != 0)
+    if (s == LVSA_OK && beside && !replace) s = move_where_nothing_is(f);
+    else if (s == LVSA_OK && beside && rename(f->temporary, f->path) != 0)
         s = lv_fail(LVSA_ERR_IO, "%s: %s", f->path, strerror(errno));
     if (s != LVSA_OK && beside && !f->nameless) unlink(f->temporary);
     if (s == LVSA_OK && beside) sync_directory(f->temporary);
     file_free(file);
     return s;
 }
+
+lvsa_status lv_file_finish(lv_file **file) { return finish(file, true); }
+lvsa_status lv_file_finish_new(lv_file **file) { return finish(file, false); }
 
 void lv_file_abort(lv_file **file)
 {

@@ -29,6 +29,9 @@ lvsa_status lv_file_settle(lv_file *file);
  * place is as it was. */
 lvsa_status lv_file_finish(lv_file **file);
 
+/* The same, but fails where something has come to the place. */
+lvsa_status lv_file_finish_new(lv_file **file);
+
 /* Closes it and leaves nothing of it. Takes NULL and a pointer to NULL. */
 void lv_file_abort(lv_file **file);
 

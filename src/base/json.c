@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 
@@ -25,6 +26,9 @@ static const char *type_name(const json_t *value)
 lvsa_status lv_json_load(json_t **out, const char *path)
 {
     *out = NULL;
+    struct stat status; /* a pipe would be waited for */
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return lv_fail(LVSA_ERR_IO, "%s: not a plain file", path);
     FILE *file = fopen(path, "rb");
     if (!file) return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
 

@@ -184,8 +184,8 @@ static int stop(void *user, int64_t done, int64_t total)
     return done <= total;
 }
 
-/* Of a directory that was there before, only what the failed call made is gone. */
-static void test_a_failure_leaves_what_it_has_not_made(void **state)
+/* A directory that was there before is as it was. */
+static void test_a_failure_replaces_nothing(void **state)
 {
     (void)state;
     char path[4096];
@@ -197,6 +197,8 @@ static void test_a_failure_leaves_what_it_has_not_made(void **state)
     CHECK_FAILS(lvsa_synth_write(&bytes, &o), LVSA_ERR_CANCELLED, "callback");
     assert_int_equal(access(path, F_OK), 0);
     snprintf(path, sizeof path, "%s/model_index.json", o.directory);
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/model_index.json.part", o.directory);
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
@@ -244,14 +246,10 @@ static void test_allocation_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_seed_decides),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_tokenizers),
-        cmocka_unit_test(test_generates),
-        cmocka_unit_test(test_a_failure_leaves_what_it_has_not_made),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_seed_decides), cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_layers),       cmocka_unit_test(test_tokenizers),
+        cmocka_unit_test(test_generates),    cmocka_unit_test(test_a_failure_replaces_nothing),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -122,5 +122,5 @@ lvsa_status lv_video_check_free(const char *path, int replace)
 lvsa_status lv_video_place(lv_file **file, const char *path, int replace)
 {
     LV_TRY(lv_video_check_free(path, replace));
-    return lv_file_finish(file);
+    return replace ? lv_file_finish(file) : lv_file_finish_new(file);
 }

@@ -195,7 +195,8 @@ static lvsa_status read_config(wan *m, const char *directory)
     if (s == LVSA_OK) s = lv_json_get_int(&b->text_width, root, "text_dim", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_double(&m->eps, root, "eps", path);
     if (s == LVSA_OK && !(m->eps > 0.0 && m->eps < 1.0))
-        s = lv_fail(LVSA_ERR_FORMAT, "%s: \"eps\" is %g; 0 to 1 is wanted", path, m->eps);
+        s = lv_fail(LVSA_ERR_FORMAT, "%s: \"eps\" is %g; a number between 0 and 1 is wanted", path,
+                    m->eps);
     if (s == LVSA_OK) s = read_patch(&b->patch, json_object_get(root, "patch_size"), path);
     if (s == LVSA_OK && out_channels && out_channels != b->channels)
         s = lv_fail(LVSA_ERR_UNSUPPORTED,

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "flow/synth/synth.h"
 
+#define UNFINISHED ".part" /* what the names of files end with until all are whole */
+
 enum { CHUNK = 4 << 20 /* bytes a thread makes at a time */, MOST_THREADS = 64 };
 
 lvsa_status lv_synth_path(char path[LV_SYNTH_PATH], const lv_synth_job *job, const char *name)
@@ -146,41 +148,55 @@ static lvsa_status write_index(lv_synth_job *job, const lv_synth_part *p)
 
 /* ---- what was made ------------------------------------------------------------------------- */
 
-lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path)
+lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path, bool file)
 {
-    char **made = lv_grow_array(job->made, job->mades, job->mades + 1, sizeof *made);
+    lv_synth_made *made = lv_grow_array(job->made, job->mades, job->mades + 1, sizeof *made);
     if (made) job->made = made;
-    if (made && (made[job->mades] = lv_strndup(path, strlen(path)))) {
-        job->mades++;
+    if (made && (made[job->mades].path = lv_strndup(path, strlen(path)))) {
+        made[job->mades++].file = file;
         return LVSA_OK;
     }
     remove(path);
     return lv_fail(LVSA_ERR_MEMORY, "%s: no memory for its name", path);
 }
 
-void lv_synth_remove_made(lv_synth_job *job)
+lvsa_status lv_synth_place_made(lv_synth_job *job)
 {
-    for (size_t i = job->mades; i-- > 0;) remove(job->made[i]);
-    lv_synth_forget_made(job);
+    for (size_t i = 0; i < job->mades; i++) {
+        lv_synth_made *m = &job->made[i];
+        char path[LV_SYNTH_PATH];
+        if (!m->file) continue;
+        snprintf(path, sizeof path, "%.*s", (int)(strlen(m->path) - strlen(UNFINISHED)), m->path);
+        if (rename(m->path, path) != 0)
+            return lv_fail(LVSA_ERR_IO, "%s: %s", path, strerror(errno));
+    }
+    return LVSA_OK;
 }
 
-void lv_synth_forget_made(lv_synth_job *job)
+void lv_synth_forget_made(lv_synth_job *job, bool remove_all)
 {
-    for (size_t i = 0; i < job->mades; i++) lv_free(job->made[i]);
+    while (job->mades > 0) {
+        char *path = job->made[--job->mades].path;
+        if (remove_all) remove(path);
+        lv_free(path);
+    }
     lv_free(job->made);
-    job->made = NULL, job->mades = 0;
+    job->made = NULL;
 }
 
 /* ---- one file -------------------------------------------------------------------------------- */
 
-/* A new file; what had its name is gone, but not for those who have it open. */
+/* A new file beside the place that lv_synth_place_made() gives it. */
 static lvsa_status create(int *fd, char path[LV_SYNTH_PATH], lv_synth_job *job, const char *name)
 {
-    LV_TRY(lv_synth_path(path, job, name));
-    unlink(path);
+    char beside[LV_SYNTH_PATH];
+    if (snprintf(beside, sizeof beside, "%s" UNFINISHED, name) >= LV_SYNTH_PATH)
+        return lv_fail(LVSA_ERR_IO, "%.100s...: the path is too long", name);
+    LV_TRY(lv_synth_path(path, job, beside));
+    unlink(path); /* of a process that was killed */
     *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (*fd < 0) return lv_fail(LVSA_ERR_IO, "%s: can't be made: %s", path, strerror(errno));
-    const lvsa_status s = lv_synth_note_made(job, path);
+    const lvsa_status s = lv_synth_note_made(job, path, true);
     if (s != LVSA_OK) close(*fd);
     return s;
 }

@@ -65,14 +65,14 @@ static lvsa_status make_folder(lv_synth_job *job, const char *name)
 {
     char path[LV_SYNTH_PATH];
     LV_TRY(lv_synth_path(path, job, name));
-    if (mkdir(path, 0777) == 0) return lv_synth_note_made(job, path);
+    if (mkdir(path, 0777) == 0) return lv_synth_note_made(job, path, false);
     if (errno == EEXIST) return LVSA_OK;
     return lv_fail(LVSA_ERR_IO, "%s: can't be made: %s", path, strerror(errno));
 }
 
 static lvsa_status make_directory(lv_synth_job *job, int replace)
 {
-    if (mkdir(job->directory, 0777) == 0) return lv_synth_note_made(job, job->directory);
+    if (mkdir(job->directory, 0777) == 0) return lv_synth_note_made(job, job->directory, false);
     if (errno == EEXIST && replace) return LVSA_OK;
     if (errno == EEXIST)
         return lv_fail(LVSA_ERR_IO,
@@ -114,7 +114,8 @@ static lvsa_status write_all(lv_synth_job *job, int replace)
     LV_TRY(make_folders(job));
     LV_TRY(lv_synth_write_configs(job));
     LV_TRY(lv_synth_write_tokenizer(job));
-    return lv_synth_write_weights(job);
+    LV_TRY(lv_synth_write_weights(job));
+    return lv_synth_place_made(job);
 }
 
 static lvsa_status check_options(const lvsa_synth_options *o)
@@ -149,8 +150,7 @@ lvsa_status lvsa_synth_write(int64_t *bytes, const lvsa_synth_options *o)
                         .user = o->user};
     lvsa_status s = lay_out_parts(&job, o->parts);
     if (s == LVSA_OK) s = write_all(&job, o->replace);
-    if (s != LVSA_OK) lv_synth_remove_made(&job);
-    lv_synth_forget_made(&job);
+    lv_synth_forget_made(&job, s != LVSA_OK);
     for (int i = 0; i < job.parts; i++) lv_synth_part_free(&job.part[i]);
     *bytes = job.written;
     return s;

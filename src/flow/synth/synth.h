@@ -96,6 +96,12 @@ enum { LV_SYNTH_PARTS = 3, LV_SYNTH_PATH = 4096 };
 lvsa_status lv_synth_lay_out(lv_synth_part *p, int64_t shard);
 void lv_synth_part_free(lv_synth_part *p);
 
+/* A file that isn't in its place yet, or a folder, that a job has made. */
+typedef struct lv_synth_made {
+    char *path;
+    bool file;
+} lv_synth_made;
+
 /* A checkpoint on its way to the disk. */
 typedef struct lv_synth_job {
     const char *directory;
@@ -105,7 +111,7 @@ typedef struct lv_synth_job {
     uint64_t seed;
     int threads;
     int64_t written;
-    char **made; /* [mades] paths of the files and folders that it has made, in that order */
+    lv_synth_made *made; /* [mades], in the order in which they were made */
     size_t mades;
     int (*on_progress)(void *user, int64_t done, int64_t total);
     void *user;
@@ -126,10 +132,12 @@ lvsa_status lv_synth_write_tokenizer(lv_synth_job *job);
 lvsa_status lv_synth_path(char path[LV_SYNTH_PATH], const lv_synth_job *job, const char *name);
 
 /* Notes that the job has made this file or folder. Where it can't be noted it is removed. */
-lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path);
+lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path, bool file);
 
-/* Removes what the job has made, and forgets it. */
-void lv_synth_remove_made(lv_synth_job *job);
-void lv_synth_forget_made(lv_synth_job *job);
+/* Gives all files their names; what had these is gone, but not for those who have it open. */
+lvsa_status lv_synth_place_made(lv_synth_job *job);
+
+/* Forgets what was made; `remove_all`: and removes it, where it isn't in its place. */
+void lv_synth_forget_made(lv_synth_job *job, bool remove_all);
 
 #endif
