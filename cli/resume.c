@@ -1,4 +1,6 @@
 /* resume.c: `lvsa resume`: a run that was left goes on. */
+#define _DEFAULT_SOURCE /* realpath() */
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +72,20 @@ static exit_code find_settings(generate_settings *g, const resume_settings *s, c
     return CODE_DONE;
 }
 
+/* Latents fit any model's decoder, and are removed when the video is done. */
+static exit_code check_decoder(const resume_options *r, const state_file *f)
+{
+    char given[PATH_MAX], kept[PATH_MAX];
+    const char *model = state_find_file(f, "model");
+    if (!r->model.value || !model || !realpath(model, kept) || !realpath(r->model.value, given) ||
+        strcmp(given, kept) == 0)
+        return CODE_DONE;
+    return complain(CODE_USAGE,
+                    "--model %s: only decoding is left of the run, which was begun with %s; lvsa "
+                    "decode makes a video of its latents with another",
+                    r->model.value, kept);
+}
+
 static exit_code go_on(const resume_settings *s, const state_file *f)
 {
     const resume_options *r = &s->resume;
@@ -85,6 +101,7 @@ static exit_code go_on(const resume_settings *s, const state_file *f)
                         "%s: latents, and no run that could go on; lvsa decode makes a video of "
                         "them",
                         f->path);
+    if (done) TRY(check_decoder(r, f));
     TRY(find_settings(&g, s, f, is_folder));
     if (!done)
         note(TALK_NORMAL, "going on after step %d of %d, into %s", f->info.steps_done,
