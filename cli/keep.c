@@ -119,7 +119,8 @@ static char *beside(const char *video)
     return text_of("%.*s.unfinished.safetensors", length, video);
 }
 
-/* A number for a place: of the folder, wherever links lead, and the name in it. 0: no such folder. */
+/* A number for a place: of the folder, wherever links lead, and the name in it. 0: there is no such
+ * folder. */
 static uint64_t number_of(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;

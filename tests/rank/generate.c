@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <lvsa/lvsa.h>
 
@@ -268,24 +267,15 @@ static lv_synth_part part(const char *name, const char *stem, lvsa_dtype dtype,
 
 static void make_model(const char *directory)
 {
-    static const char *const folders[] = {"",     "/transformer", "/text_encoder",
-                                          "/vae", "/scheduler",   "/tokenizer"};
     static const lv_synth_sizes sizes = {"test", 12,  16,   2,    256, 64, 4,     16,
                                          2,      128, 4000, 4352, 8,   1,  500000};
     lv_synth_job job = {
         .directory = directory, .sizes = &sizes, .seed = 1, .threads = 1, .parts = 3};
-    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-        char path[512];
-        snprintf(path, sizeof path, "%s%s", directory, folders[i]);
-        if (mkdir(path, 0777) != 0) stop("%s can't be made", path);
-    }
     job.part[0] = part("transformer", "diffusion_pytorch_model", LVSA_BF16,
                        lv_synth_list_transformer, &sizes);
     job.part[1] = part("text_encoder", "model", LVSA_BF16, lv_synth_list_text_encoder, &sizes);
     job.part[2] = part("vae", "diffusion_pytorch_model", LVSA_F32, lv_synth_list_vae, &sizes);
-    want(lv_synth_write_configs(&job), "configs");
-    want(lv_synth_write_tokenizer(&job), "tokenizer");
-    want(lv_synth_write_weights(&job), "weights");
+    want(lv_synth_write(&job, 0), "the model");
     for (int i = 0; i < job.parts; i++) lv_synth_part_free(&job.part[i]);
 }
 

@@ -118,6 +118,13 @@ static lvsa_status write_all(lv_synth_job *job, int replace)
     return lv_synth_place_made(job);
 }
 
+lvsa_status lv_synth_write(lv_synth_job *job, int replace)
+{
+    const lvsa_status s = write_all(job, replace);
+    lv_synth_forget_made(job, s != LVSA_OK);
+    return s;
+}
+
 static lvsa_status check_options(const lvsa_synth_options *o)
 {
     if (o->size != sizeof *o || !o->name || !o->directory || o->threads < 0 || o->layers < 0)
@@ -149,8 +156,7 @@ lvsa_status lvsa_synth_write(int64_t *bytes, const lvsa_synth_options *o)
                         .on_progress = o->on_progress,
                         .user = o->user};
     lvsa_status s = lay_out_parts(&job, o->parts);
-    if (s == LVSA_OK) s = write_all(&job, o->replace);
-    lv_synth_forget_made(&job, s != LVSA_OK);
+    if (s == LVSA_OK) s = lv_synth_write(&job, o->replace);
     for (int i = 0; i < job.parts; i++) lv_synth_part_free(&job.part[i]);
     *bytes = job.written;
     return s;

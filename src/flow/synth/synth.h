@@ -137,6 +137,10 @@ lvsa_status lv_synth_note_made(lv_synth_job *job, const char *path, bool file);
 /* Gives all files their names; what had these is gone, but not for those who have it open. */
 lvsa_status lv_synth_place_made(lv_synth_job *job);
 
+/* All of a checkpoint whose parts are laid out: every file is in its place, or what was there is as
+ * it was. `replace`: the directory may be there. */
+lvsa_status lv_synth_write(lv_synth_job *job, int replace);
+
 /* Forgets what was made; `remove_all`: and removes it, where it isn't in its place. */
 void lv_synth_forget_made(lv_synth_job *job, bool remove_all);
 
