@@ -9,26 +9,29 @@ enum { SENTENCE_MAX = 1024 };
 
 static _Thread_local char sentence[SENTENCE_MAX];
 
+/* Both may be given the sentence itself, lvsa_last_error(), so it is replaced when all is said. */
 lvsa_status lv_fail(lvsa_status status, const char *format, ...)
 {
+    char text[SENTENCE_MAX];
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    strcpy(sentence, text);
     return status;
 }
 
 lvsa_status lv_fail_in(lvsa_status status, const char *format, ...)
 {
-    char tail[SENTENCE_MAX];
-    memcpy(tail, sentence, sizeof tail);
-
+    char text[2 * SENTENCE_MAX + 2];
     va_list args;
     va_start(args, format);
-    int used = vsnprintf(sentence, sizeof sentence, format, args);
+    vsnprintf(text, SENTENCE_MAX, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof sentence)
-        snprintf(sentence + used, sizeof sentence - (size_t)used, ": %s", tail);
+    const size_t used = strlen(text);
+    snprintf(text + used, sizeof text - used, ": %s", sentence);
+    text[SENTENCE_MAX - 1] = '\0';
+    strcpy(sentence, text);
     return status;
 }
 

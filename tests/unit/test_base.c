@@ -15,6 +15,8 @@ static void a_failure_leaves_its_sentence(void **state)
     assert_string_equal(lvsa_last_error(), "head size 7");
     lv_fail_in(LVSA_ERR_SHAPE, "block %d", 3);
     assert_string_equal(lvsa_last_error(), "block 3: head size 7");
+    lv_fail(LVSA_ERR_SHAPE, "a model's %s; another", lvsa_last_error());
+    assert_string_equal(lvsa_last_error(), "a model's block 3: head size 7; another");
     assert_string_equal(lvsa_status_name(LVSA_ERR_SHAPE), "LVSA_ERR_SHAPE");
     assert_string_equal(lvsa_status_name((lvsa_status)999), "LVSA_ERR_UNKNOWN");
 }

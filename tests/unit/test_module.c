@@ -114,7 +114,7 @@ static void other_back_ends_say_how_to_get_them(void **state)
 {
     (void)state;
     lvsa_attention c = good_call();
-    c.backend = LVSA_BACKEND_SDPA, refuse(c, LVSA_ERR_UNSUPPORTED, "LVSA_CUDNN_FRONTEND_DIR");
+    c.backend = LVSA_BACKEND_SDPA, refuse(c, LVSA_ERR_UNSUPPORTED, "it is cuDNN's: no liblvsa_cudnn");
     c.backend = LVSA_BACKEND_FLASHINFER, refuse(c, LVSA_ERR_UNSUPPORTED, "LVSA_FLASHINFER_DIR");
     c.head_dim = 96, refuse(c, LVSA_ERR_UNSUPPORTED, "head size 96: back end flashinfer");
     c.head_dim = 136, c.backend = LVSA_BACKEND_SDPA;
@@ -179,9 +179,12 @@ static void memory_of_both_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_good_module),          cmocka_unit_test(kernels_refuse),
-        cmocka_unit_test(other_kernels_are_named), cmocka_unit_test(device_faults),
-        cmocka_unit_test(memory_of_both_devices),  cmocka_unit_test(kernels_can_be_asked_for),
+        cmocka_unit_test(no_good_module),
+        cmocka_unit_test(kernels_refuse),
+        cmocka_unit_test(other_kernels_are_named),
+        cmocka_unit_test(device_faults),
+        cmocka_unit_test(memory_of_both_devices),
+        cmocka_unit_test(kernels_can_be_asked_for),
         cmocka_unit_test(other_back_ends_say_how_to_get_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
