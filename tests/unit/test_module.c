@@ -114,7 +114,8 @@ static void other_back_ends_say_how_to_get_them(void **state)
 {
     (void)state;
     lvsa_attention c = good_call();
-    c.backend = LVSA_BACKEND_SDPA, refuse(c, LVSA_ERR_UNSUPPORTED, "it is cuDNN's: no liblvsa_cudnn");
+    c.backend = LVSA_BACKEND_SDPA,
+    refuse(c, LVSA_ERR_UNSUPPORTED, "it is cuDNN's: no liblvsa_cudnn");
     c.backend = LVSA_BACKEND_FLASHINFER, refuse(c, LVSA_ERR_UNSUPPORTED, "LVSA_FLASHINFER_DIR");
     c.head_dim = 96, refuse(c, LVSA_ERR_UNSUPPORTED, "head size 96: back end flashinfer");
     c.head_dim = 136, c.backend = LVSA_BACKEND_SDPA;
