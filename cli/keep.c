@@ -239,24 +239,19 @@ static exit_code open_folder(keep *k)
     return CODE_DONE;
 }
 
-/* The file's name for this process alone, without a file: a socket's abstract name, which goes with
- * the process. Where there are no such names nothing is locked. */
-static exit_code lock_name(keep *k)
+/* The state's name for this process alone, without a file: a socket's abstract name, which goes with
+ * the process. False: another has it. Where there are no such names nothing is locked. */
+static bool lock_name(keep *k)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const uint64_t number = number_of(k->state);
     const int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "lvsa-%016llx",
-                                (unsigned long long)number_of(k->state));
+                                (unsigned long long)number);
+    const size_t size = offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length;
+    if (number == 0) return true; /* no folder, which will be told */
     k->lock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (k->lock < 0) return CODE_DONE;
-    if (bind(k->lock, (const struct sockaddr *)&address,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0)
-        return CODE_DONE;
-    return errno != EADDRINUSE
-               ? CODE_DONE
-               : complain(CODE_FAILED,
-                          "%s: another run keeps its work there; give this one another --output, "
-                          "or a folder of its own (--checkpoint)",
-                          k->state);
+    return k->lock < 0 || bind(k->lock, (const struct sockaddr *)&address, (socklen_t)size) == 0 ||
+           errno != EADDRINUSE;
 }
 
 /* A file without a name beside `path`, of so many bytes: what is written there later fits. -1, and
@@ -297,26 +292,38 @@ static exit_code try_place(keep *k, const char *path, int64_t bytes)
     return cant_make(path);
 }
 
+/* A pipe's run isn't refused for its work. */
+static exit_code keep_nothing(keep *k, const keep_run *run, const char *why)
+{
+    TRY(warn(run->strict,
+             "%s: %s: the work isn't kept; --checkpoint or --output-latent says where it can",
+             k->state, why));
+    free(k->state);
+    k->state = NULL;
+    return CODE_DONE;
+}
+
 /* With a folder, states are written again and again, and the room is for the last one. */
 static exit_code open_state(keep *k, const keep_run *run)
 {
+    static const char taken[] = "another run keeps its work there";
     const lvsa_forecast *f = run->forecast;
     const int64_t last = k->latents ? 2 * f->latents : f->latents;
     const int64_t bytes = (k->folder ? last : f->state) + HEADER_ROOM + (int64_t)strlen(k->note);
     const bool ours = run->resumed && strcmp(run->resumed, k->state) == 0;
     struct stat status;
-    TRY(k->folder ? open_folder(k) : lock_name(k));
+    const bool pipe = !k->folder && stat(k->video, &status) == 0 && !S_ISREG(status.st_mode);
+    if (k->folder) TRY(open_folder(k));
+    else if (!lock_name(k))
+        return pipe ? keep_nothing(k, run, taken)
+                    : complain(CODE_FAILED,
+                               "%s: %s; give this one another --output, or a folder of its own "
+                               "(--checkpoint)",
+                               k->state, taken);
     if (is_there(k->state) && !ours && !run->force)
         return refuse_state(k->state, k->folder ? k->folder : k->state);
-    if (!k->folder && stat(k->video, &status) == 0 && !S_ISREG(status.st_mode) &&
-        (k->room = take_room(k->state, bytes)) < 0) {
-        TRY(warn(run->strict,
-                 "%s: %s: the work isn't kept; --checkpoint or --output-latent says where it can",
-                 k->state, strerror(errno)));
-        free(k->state);
-        k->state = NULL;
-        return CODE_DONE;
-    }
+    if (pipe && (k->room = take_room(k->state, bytes)) < 0)
+        return keep_nothing(k, run, strerror(errno));
     return try_place(k, k->state, bytes);
 }
 

@@ -46,8 +46,8 @@ typedef struct lvsa_synth_options {
 /* Writes the checkpoint; *bytes is what its files hold. Matrices are uniform numbers of variance 1
  * / inputs, norms are 1 and biases 0, in bf16, the VAE's in f32. Fails with LVSA_ERR_ARGUMENT (no
  * such name, no parts), LVSA_ERR_IO (the directory exists or can't be made, the disk has too little
- * room), LVSA_ERR_MEMORY or LVSA_ERR_CANCELLED; what it has made is then gone, and what
- * it was to replace is still there. */
+ * room), LVSA_ERR_MEMORY or LVSA_ERR_CANCELLED; what it has made is then gone, and what it was to
+ * replace is still there. */
 LVSA_API lvsa_status lvsa_synth_write(int64_t *bytes, const lvsa_synth_options *options);
 
 #ifdef __cplusplus
