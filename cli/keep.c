@@ -239,8 +239,8 @@ static exit_code open_folder(keep *k)
     return CODE_DONE;
 }
 
-/* The state's name for this process alone, without a file: a socket's abstract name, which goes with
- * the process. False: another has it. Where there are no such names nothing is locked. */
+/* The state's name for this process alone, without a file: a socket's abstract name, which goes
+ * with the process. False: another has it. Where there are no such names nothing is locked. */
 static bool lock_name(keep *k)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
