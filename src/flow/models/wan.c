@@ -177,6 +177,34 @@ static lvsa_status read_patch(int64_t *patch, const json_t *value, const char *p
     return LVSA_OK;
 }
 
+/* What diffusers' class computes otherwise where its config says so. */
+static lvsa_status check_kind(const json_t *root, const char *path)
+{
+    static const char *const images[] = {"image_dim", "added_kv_proj_dim"};
+    const char *class_name = "WanTransformer3DModel", *norm = "rms_norm_across_heads";
+    bool cross_norm = true;
+    LV_TRY(lv_json_get_string(&class_name, root, "_class_name", path));
+    LV_TRY(lv_json_get_string(&norm, root, "qk_norm", path));
+    LV_TRY(lv_json_get_bool(&cross_norm, root, "cross_attn_norm", path));
+    if (strcmp(class_name, "WanTransformer3DModel") != 0)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "%s: \"_class_name\" is \"%.64s\"; WanTransformer3DModel is wanted", path,
+                       class_name);
+    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++)
+        if (json_is_integer(json_object_get(root, images[i])))
+            return lv_fail(LVSA_ERR_UNSUPPORTED,
+                           "%s: \"%s\" is %lld: a model that wants a picture; one of text to video "
+                           "is wanted",
+                           path, images[i],
+                           (long long)json_integer_value(json_object_get(root, images[i])));
+    if (strcmp(norm, "rms_norm_across_heads") != 0)
+        return lv_fail(LVSA_ERR_UNSUPPORTED,
+                       "%s: \"qk_norm\" is \"%.64s\"; rms_norm_across_heads is wanted", path, norm);
+    return cross_norm ? LVSA_OK
+                      : lv_fail(LVSA_ERR_UNSUPPORTED,
+                                "%s: \"cross_attn_norm\" is false; true is wanted", path);
+}
+
 static lvsa_status read_config(wan *m, const char *directory)
 {
     enum { MOST = 1 << 20 };
@@ -185,7 +213,8 @@ static lvsa_status read_config(wan *m, const char *directory)
     int64_t out_channels = 0;
     lv_model *b = &m->base;
     LV_TRY(lv_json_load_in(&root, path, sizeof path, directory, "config.json"));
-    lvsa_status s = lv_json_get_int(&b->channels, root, "in_channels", 1, MOST, path);
+    lvsa_status s = check_kind(root, path);
+    if (s == LVSA_OK) s = lv_json_get_int(&b->channels, root, "in_channels", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_int(&out_channels, root, "out_channels", 1, MOST, path);
     if (s == LVSA_OK) s = lv_json_get_int(&b->layers, root, "num_layers", 1, 1000, path);
     if (s == LVSA_OK) s = lv_json_get_int(&b->heads, root, "num_attention_heads", 1, MOST, path);
