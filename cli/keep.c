@@ -119,12 +119,19 @@ static char *beside(const char *video)
     return text_of("%.*s.unfinished.safetensors", length, video);
 }
 
+/* "out/" of "out/fox.mp4", "." of "fox.mp4". */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return text_of("%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+}
+
 /* A number for a place: of the folder, wherever links lead, and the name in it. 0: there is no such
  * folder. */
 static uint64_t number_of(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    char *folder = text_of("%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    char *folder = folder_of(path);
     struct stat status;
     uint64_t number = 0;
     if (folder && stat(folder, &status) == 0) {
@@ -191,10 +198,7 @@ static exit_code refuse_state(const char *path, const char *name)
     char *word = quoted(name);
     exit_code code;
     if (lvsa_state_open(&state, path) != LVSA_OK || lvsa_state_get_info(&info, state) != LVSA_OK)
-        code = complain(CODE_FAILED,
-                        "%s is there already; another name is wanted, or leave to replace it "
-                        "(--force)",
-                        path);
+        code = complain_there(path);
     else if (info.steps_done < info.steps)
         code = complain(CODE_FAILED,
                         "%s holds a run after step %d of %d: lvsa resume %s goes on with it, "
@@ -344,11 +348,7 @@ static exit_code open_latents(keep *k, const keep_run *run)
     if (stat(k->latents, &status) == 0 && !S_ISREG(status.st_mode))
         return complain(CODE_FAILED, "%s: not a plain file; give another --output-latent",
                         k->latents);
-    if (is_there(k->latents) && !run->force)
-        return complain(CODE_FAILED,
-                        "%s is there already; another name is wanted, or leave to replace it "
-                        "(--force)",
-                        k->latents);
+    if (is_there(k->latents) && !run->force) return complain_there(k->latents);
     return try_place(k, k->latents, bytes);
 }
 
@@ -368,9 +368,7 @@ static exit_code check_video(const keep_run *run)
     struct statvfs disk;
     struct rlimit limit;
     const int64_t bytes = video_bytes(run->video, run->forecast);
-    const char *slash = strrchr(run->video, '/');
-    char *folder =
-        text_of("%.*s", slash ? (int)(slash - run->video) + 1 : 1, slash ? run->video : ".");
+    char *folder = folder_of(run->video);
     /* A link's target may lie on another disk. */
     const bool plain = lstat(run->video, &status) != 0 || S_ISREG(status.st_mode);
     exit_code code = CODE_DONE;

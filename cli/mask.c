@@ -275,10 +275,7 @@ exit_code mask_check(mask_format *out, const char *path, int replace)
         return complain(CODE_USAGE, "--mask-out %s: a path that ends in .svg or .png is wanted",
                         path);
     if (!replace && stat(path, &status) == 0 && S_ISREG(status.st_mode))
-        return complain(CODE_FAILED,
-                        "%s is there already; another name is wanted, or leave to replace it "
-                        "(--force)",
-                        path);
+        return complain_there(path);
     return CODE_DONE;
 }
 

@@ -78,6 +78,13 @@ static exit_code code_of(lvsa_status status)
     return CODE_FAILED;
 }
 
+exit_code complain_there(const char *path)
+{
+    return complain(CODE_FAILED,
+                    "%s is there already; another name is wanted, or leave to replace it (--force)",
+                    path);
+}
+
 exit_code complain_status(lvsa_status status)
 {
     return status == LVSA_OK ? CODE_DONE : complain(code_of(status), "%s", lvsa_last_error());

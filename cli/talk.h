@@ -31,6 +31,9 @@ exit_code complain(exit_code code, const char *format, ...) __attribute__((forma
 /* A note that lets the work go on or, where `strict`, a complaint with CODE_USAGE. */
 exit_code warn(int strict, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Of a file that may not be replaced; the commands that say this have --force. */
+exit_code complain_there(const char *path);
+
 /* The same with the library's sentence and the code that belongs to its status; CODE_DONE and no
  * sentence for LVSA_OK. */
 exit_code complain_status(lvsa_status status);

@@ -73,8 +73,7 @@ static lvsa_status open_parts(lvsa_pipeline *p, const lvsa_pipeline_options *o)
 {
     char path[LV_PATH_MOST];
     p->geometry.size = sizeof p->geometry;
-    LV_TRY(lvsa_geometry_from_model(&p->geometry, o->model));
-    LV_TRY(lv_defaults_load(&p->defaults, &p->geometry, o->model));
+    LV_TRY(lv_model_read(&p->geometry, &p->defaults, o->model));
     LV_TRY(find_class(p));
     LV_TRY(open_device(p, o));
     p->ranks = o->ranks;

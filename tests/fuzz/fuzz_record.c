@@ -31,6 +31,12 @@ exit_code warn(int strict, const char *format, ...)
     return strict ? CODE_USAGE : CODE_DONE;
 }
 
+exit_code complain_there(const char *path)
+{
+    (void)path;
+    return CODE_FAILED;
+}
+
 exit_code complain_status(lvsa_status status)
 {
     return status == LVSA_OK ? CODE_DONE : CODE_FAILED;

@@ -20,4 +20,8 @@ typedef struct lv_defaults {
 lvsa_status lv_defaults_load(lv_defaults *out, lvsa_geometry *geometry, const char *directory);
 void lv_defaults_release(lv_defaults *defaults);
 
+/* The geometry, as lvsa_geometry_from_model() gives it, and the defaults of a checkpoint, from one
+ * reading of its JSON files. *defaults can be released either way. */
+lvsa_status lv_model_read(lvsa_geometry *geometry, lv_defaults *defaults, const char *directory);
+
 #endif

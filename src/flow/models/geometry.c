@@ -87,8 +87,9 @@ static const char *match_family(const config *c)
     return NULL;
 }
 
-lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
+lvsa_status lv_model_read(lvsa_geometry *out, lv_defaults *defaults, const char *directory)
 {
+    *defaults = (lv_defaults){0};
     LV_TRY(check_size(out));
     char path[4096];
     json_t *index = NULL, *transformer = NULL;
@@ -120,12 +121,18 @@ lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
         if (c.layers) out->layers = (int)c.layers;
         if (c.heads) out->heads = (int)c.heads;
         if (c.head_dim) out->head_dim = (int)c.head_dim;
-        lv_defaults d;
-        s = lv_defaults_load(&d, out, directory);
-        lv_defaults_release(&d);
+        s = lv_defaults_load(defaults, out, directory);
     }
     json_decref(transformer);
     json_decref(index);
+    return s;
+}
+
+lvsa_status lvsa_geometry_from_model(lvsa_geometry *out, const char *directory)
+{
+    lv_defaults d;
+    const lvsa_status s = lv_model_read(out, &d, directory);
+    lv_defaults_release(&d);
     return s;
 }
 
@@ -134,8 +141,7 @@ lvsa_status lvsa_plan_options_from_model(lvsa_plan_options *out, int *hold_keyfr
 {
     lvsa_geometry g = {.size = sizeof g};
     lv_defaults d;
-    LV_TRY(lvsa_geometry_from_model(&g, directory));
-    lvsa_status s = lv_defaults_load(&d, &g, directory);
+    const lvsa_status s = lv_model_read(&g, &d, directory);
     if (s == LVSA_OK) {
         *out = d.plan;
         out->reference_latent_frames = g.reference_latent_frames;

@@ -46,13 +46,14 @@ static void gather_point(float *to, const lv_tensor *in, lv_tensor w, int64_t po
     const int64_t height = in->shape[1], width = in->shape[2], channels = in->shape[3];
     const int64_t kt = w.shape[1], ky = w.shape[2], kx = w.shape[3];
     const int64_t x = point % width, y = point / width;
-    for (int64_t t = 0; t < kt; t++)
+    for (int64_t t = 0; t < kt; t++) {
+        const float *frame = in[t].data;
         for (int64_t j = 0; j < ky; j++, to += kx * channels) {
             const int64_t row = y + j - ky / 2;
-            const float *frame = in[t].data;
             if (row < 0 || row >= height) memset(to, 0, (size_t)(kx * channels) * sizeof *to);
             else gather_line(to, frame + row * width * channels, x, kx, width, channels);
         }
+    }
 }
 
 lvsa_status lv_cpu_conv(lv_exec *e, lv_tensor out, const lv_tensor *in, lv_tensor w, lv_tensor b,

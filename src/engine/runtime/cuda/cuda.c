@@ -202,22 +202,20 @@ static lvsa_status make_tiles(lvsa_tiles **out, lv_cuda_device *d, const lvsa_at
     return lvsa_tiles_create(out, call);
 }
 
-/* A denoising loop comes by a few patterns again and again. NULL for a kernel that needs none. */
+/* A denoising loop comes by a few patterns again and again. */
 static lvsa_status find_tiles(lv_device *device, const lvsa_tiles **out, const lvsa_attention *call)
 {
     lv_cuda_device *d = (lv_cuda_device *)device;
-    const lv_attn_kernel *kernel;
     lvsa_tiles *made;
     *out = NULL;
-    LV_TRY(lv_attn_choose(&kernel, call));
-    if (!kernel->needs_tiles) return LVSA_OK;
     LV_TRY(use(d));
     const uint64_t pattern = lv_tiles_fingerprint(call);
     for (size_t i = 0; i < d->tile_count && !*out; i++)
-        if (d->tiles[i].pattern == pattern) *out = d->tiles[i].tiles;
+        if (d->tiles[i].pattern == pattern && d->tiles[i].backend == call->backend)
+            *out = d->tiles[i].tiles;
     if (*out) return LVSA_OK;
     LV_TRY(make_tiles(&made, d, call));
-    d->tiles[d->tile_count++] = (lv_cuda_tiles){pattern, made};
+    d->tiles[d->tile_count++] = (lv_cuda_tiles){pattern, call->backend, made};
     *out = made;
     return LVSA_OK;
 }

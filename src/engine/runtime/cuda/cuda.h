@@ -19,6 +19,7 @@ typedef struct lv_cuda_plan {
 /* Tiles of the attention calls that this device has seen. */
 typedef struct lv_cuda_tiles {
     uint64_t pattern;
+    lvsa_backend backend; /* one may need tables where another has none */
     lvsa_tiles *tiles;
 } lv_cuda_tiles;
 
