@@ -2,11 +2,11 @@
 --out.
 
     python train_vae.py --out DIR --seconds 450
-    python train_vae.py --out DIR --seconds 250 --go-on
-    python train_vae.py --out DIR --seconds 300 --decoder-only
+    python train_vae.py --out DIR --seconds 250 --go-on --psnr
+    python train_vae.py --out DIR --seconds 300 --decoder-only --psnr
 
 --go-on and --decoder-only go on from the files in DIR; the latter leaves the encoder as it is, so
-that latents stay valid."""
+that latents stay valid. --psnr measures in the end what the VAE has reached."""
 
 import time
 
@@ -35,15 +35,16 @@ OBJECTS = 6
 
 
 def schedule(fraction, step, first, small):
-    """(clips a step, frames, edge of the crop) at a fraction of the training; the `first` call
-    begins with short clips. Every fourth step is for first frames, of which a long clip has but
-    one."""
+    """(clips a step, frames, edge of the crop) at a fraction of the training. The `first` call
+    begins with short clips and leaves whole frames to the next, which costs a minute less: so long
+    takes choosing the convolutions of another shape on a new machine. Every fourth step is for
+    first frames, of which a long clip has but one."""
     if small:
         return 1, 9 if fraction < 0.7 else 5, 32
     if step % 4 == 3:
         return 24, 5, 64
-    if first and fraction < 0.15:
-        return 8, 17, 96
+    if first:
+        return (8, 17, 96) if fraction < 0.15 else (4, 81, 64)
     return (4, 81, 64) if fraction < 0.6 else (1, 81, 128)
 
 
@@ -74,26 +75,31 @@ def loss_of(video, out, mean, logvar):
     return (weight * (error.abs() + 2 * error.square())).mean() + 0.5 * slope + KL * kl, kl
 
 
+def mixed(device):
+    """Products and convolutions in bf16, on a GPU."""
+    return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+
+
 def psnr(error):
     """dB of errors of values in -1..1."""
     return -10 * math.log10(error.square().mean().item() / 4)
 
 
 @torch.no_grad()
-def measure(model, device, small):
-    """PSNR on clips of combinations never trained; mean and deviation of each latent channel."""
-    rng, report = random.Random(1234), {}
-    autocast = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+def psnrs(model, device, small):
+    """{frames: {what of them: PSNR}} of clips of combinations never trained, and pictures of the
+    first ones, drawn and decoded in turn."""
+    rng, report, pictures = random.Random(1234), {}, []
     for frames, count in ((9, 2),) if small else ((81, 24), (321, 4)):
-        errors, pictures = [], []
+        errors = []
         for i in range(count):
             video = clips.render(
                 [captions.draw_scene(rng, True)], frames, device, rng.randrange(1 << 30)
             )
-            with autocast:
+            with mixed(device):
                 out = model.decode(model.encode(video)[0]).float().clamp(-1, 1)
             errors.append((out - video)[0])
-            pictures += [video[0], out[0]] if i < 4 else []
+            pictures += [video[0], out[0]] if i < 4 and frames <= 81 else []
         error = torch.stack(errors)
         report[str(frames)] = {
             "psnr": psnr(error),
@@ -101,20 +107,24 @@ def measure(model, device, small):
             "last_quarter": psnr(error[:, :, -(frames // 4) :]),
             "worst": min(map(psnr, errors)),
         }
-        report["sheet"] = pictures if frames <= 81 else report["sheet"]
-    latents = []
+    return report, pictures
+
+
+@torch.no_grad()
+def latent_statistics(model, device, small):
+    """{"latents_mean": .., "latents_std": ..}, of each channel."""
+    rng, latents = random.Random(4321), []
     for _ in range(2 if small else 24):
         scenes = [captions.draw_scene(rng, False) for _ in range(1 if small else 8)]
-        with autocast:
-            mean = model.encode(
-                clips.render(scenes, 9 if small else 81, device, rng.randrange(1 << 30))
-            )[0]
-        latents.append(mean.float())
+        video = clips.render(scenes, 9 if small else 81, device, rng.randrange(1 << 30))
+        with mixed(device):
+            latents.append(model.encode(video)[0].float())
     z = torch.cat(latents).transpose(0, 1).flatten(1)
     deviation = z.std(1)
-    report["latents_mean"] = z.mean(1).tolist()
-    report["latents_std"] = deviation.clamp(min=0.25 * deviation.median().item()).tolist()
-    return report
+    return {
+        "latents_mean": z.mean(1).tolist(),
+        "latents_std": deviation.clamp(min=0.25 * deviation.median().item()).tolist(),
+    }
 
 
 def main():
@@ -123,6 +133,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=450)
     parser.add_argument("--go-on", action="store_true")
     parser.add_argument("--decoder-only", action="store_true")
+    parser.add_argument("--psnr", action="store_true", help="of held-out clips, in the end")
     parser.add_argument("--small", action="store_true", help="a few tiny steps, to try the program")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)  # sooner than after 450 s
@@ -158,7 +169,7 @@ def main():
         video = draw(rng, *shape, device)
         if device == "cuda":
             video = video.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with mixed(device):
             mean, logvar = model.encode(video)
             logvar = logvar.float().clamp(LEAST_LOGVAR, 4)
             spread = mean.detach().float().std((0, 2, 3, 4), keepdim=True)
@@ -185,12 +196,16 @@ def main():
         {k: v.contiguous() for k, v in model.state_dict().items()}, args.out / "vae.safetensors"
     )
     rounded(model)
-    report = measure(model, device, args.small)
-    save_sheet(args.out / "vae.png", report.pop("sheet"))
-    report["steps"] = step
+    report = {"steps": step}
+    if args.psnr:
+        measured, pictures = psnrs(model, device, args.small)
+        report.update(measured)
+        save_sheet(args.out / "vae.png", pictures)
     if args.decoder_only:
         before = json.loads((args.out / "vae.json").read_text())
         report.update({k: before[k] for k in ("latents_mean", "latents_std")})
+    else:
+        report.update(latent_statistics(model, device, args.small))
     (args.out / "vae.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report), f"{time.time() - BEGIN:.0f}s", flush=True)
 
