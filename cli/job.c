@@ -100,6 +100,10 @@ const option sparse_options[] = {
      .help = "latent frames of the training videos (without it: the model's)"},
     {"expand-window", 0, OPTION_FLAG, offsetof(sparse_settings, expand), NULL, .fallback = "1",
      .environment = "LVSA_EXPAND_WINDOW", .help = "widen windows past the anchors inside them"},
+    {"trained-opening", 0, OPTION_FLAG, offsetof(sparse_settings, opening), NULL,
+     .environment = "LVSA_TRAINED_OPENING",
+     .help = "the first frames, as many as in training, attend to one another alone: a clean "
+             "beginning"},
     {"backend", 0, OPTION_CHOICE, offsetof(sparse_settings, backend), "NAME",
      .choice = backend_name, .fallback = "auto", .environment = "LVSA_BACKEND",
      .help = "what computes the attention"},
@@ -251,6 +255,7 @@ static exit_code find_pattern(lvsa_job *job, const job_settings *s, const lvsa_g
     if (a->scale.from) job->plan.sparsity_scale = a->scale.value;
     if (a->reference.from) job->plan.reference_latent_frames = a->reference.value;
     if (a->expand.from) job->plan.expand_window = a->expand.value;
+    if (a->opening.from) job->plan.trained_opening = a->opening.value;
     if (a->rotate.from) job->hold_keyframes = !a->rotate.value;
     job->late_rotation = a->phase.value;
     const bool no_lvsa = a->sparse.from && !a->sparse.value;

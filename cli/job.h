@@ -27,7 +27,7 @@ typedef struct sparse_settings {
     int_setting sparse, dense;
     int_setting reference;
     number_setting scale;
-    int_setting expand, rotate, phase;
+    int_setting expand, opening, rotate, phase;
     int_setting backend, flashinfer, attention_dtype;
     int_setting mask, compact;
 } sparse_settings;

@@ -22,7 +22,8 @@ static const char files[] =
     " \"negative_prompt\": \"blurred\", \"reference_latent_frames\": 21,\n"
     " \"pattern\": {\"window_size\": 12, \"n_first_frames\": 4,\n"
     "             \"key_frame_interval\": \"auto\", \"sparsity_scale\": 1.0,\n"
-    "             \"expand_window\": true, \"rotate_keyframes\": true}}\n"
+    "             \"expand_window\": true, \"rotate_keyframes\": true,\n"
+    "             \"trained_opening\": false}}\n"
     ".fi\n.RE\n";
 
 /* ---- one option as text ---------------------------------------------------------------------- */

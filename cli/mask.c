@@ -26,13 +26,15 @@ static lvsa_plan_info info_of(const lvsa_plan *plan)
     return info;
 }
 
-/* cells [T]: what a query frame with window `w` attends to. */
+/* cells [T]: what query frame `frame` attends to. */
 static void fill_row(unsigned char *cells, const lvsa_plan *plan, const lvsa_plan_info *info,
-                     lvsa_window w)
+                     int frame)
 {
     const int32_t *anchor = lvsa_plan_get_anchors(plan);
+    const lvsa_window w = lvsa_plan_get_windows(plan)[frame];
     memset(cells, NEITHER, (size_t)info->latent_frames);
-    for (int i = 0; i < info->anchors; i++) cells[anchor[i]] = ANCHOR;
+    if (frame >= info->opening)
+        for (int i = 0; i < info->anchors; i++) cells[anchor[i]] = ANCHOR;
     for (int f = w.first; f <= w.last; f++) cells[f] = cells[f] == ANCHOR ? BOTH : WINDOW;
 }
 
@@ -51,7 +53,6 @@ exit_code mask_print(FILE *out, const lvsa_plan *plan, int most)
     const lvsa_plan_info info = info_of(plan);
     const int frames = info.latent_frames;
     const int distance = most > 0 ? (frames + most - 1) / most : 1;
-    const lvsa_window *windows = lvsa_plan_get_windows(plan);
     const int32_t *attended = lvsa_plan_get_attended(plan);
     unsigned char *row = malloc((size_t)frames);
     if (!row) return complain(CODE_MEMORY, "a mask of %d frames doesn't fit in memory", frames);
@@ -61,7 +62,7 @@ exit_code mask_print(FILE *out, const lvsa_plan *plan, int most)
     for (int f = 0; f < frames; f += 10) fprintf(out, f + 10 < frames ? " %-9d" : " %d", f);
     fputc('\n', out);
     for (int f = 0; f < frames; f += distance) {
-        fill_row(row, plan, &info, windows[f]);
+        fill_row(row, plan, &info, f);
         for (int i = 0; i < frames; i++) row[i] = (unsigned char)letters[row[i]];
         fprintf(out, "%*d  %.*s  %d\n", label, f, frames, (const char *)row, attended[f]);
     }
@@ -85,7 +86,8 @@ static void begin_path(FILE *out, int colour)
     fprintf(out, "<path fill=\"#%02x%02x%02x\" d=\"", c[0], c[1], c[2]);
 }
 
-/* Anchors are whole columns; windows cover them, and where both are is painted last. */
+/* Anchors are whole columns, below an opening; windows cover them, and where both are is painted
+ * last. */
 static void svg_cells(FILE *out, const lvsa_plan *plan, const lvsa_plan_info *info)
 {
     const int frames = info->latent_frames;
@@ -93,9 +95,9 @@ static void svg_cells(FILE *out, const lvsa_plan *plan, const lvsa_plan_info *in
     const lvsa_window *w = lvsa_plan_get_windows(plan);
 
     begin_path(out, ANCHOR);
-    for (int i = 0, next; i < info->anchors; i = next) {
+    for (int i = 0, next; i < info->anchors && info->opening < frames; i = next) {
         for (next = i + 1; next < info->anchors && anchor[next] == anchor[next - 1] + 1;) next++;
-        path_rect(out, anchor[i], 0, next - i, frames);
+        path_rect(out, anchor[i], info->opening, next - i, frames - info->opening);
     }
     fputs("\"/>\n", out);
 
@@ -106,7 +108,7 @@ static void svg_cells(FILE *out, const lvsa_plan *plan, const lvsa_plan_info *in
 
     begin_path(out, BOTH);
     for (int i = 0; i < info->anchors; i++)
-        for (int f = 0, end; f < frames; f = end + 1) {
+        for (int f = info->opening, end; f < frames; f = end + 1) {
             for (end = f; end < frames && anchor[i] >= w[end].first && anchor[i] <= w[end].last;)
                 end++;
             if (end > f) path_rect(out, anchor[i], f, 1, end - f);
@@ -190,10 +192,9 @@ static unsigned char *pixel(const bitmap *b, int x, int y)
 static void draw_cells(bitmap *b, unsigned char *cells, const lvsa_plan *plan,
                        const lvsa_plan_info *info)
 {
-    const lvsa_window *windows = lvsa_plan_get_windows(plan);
     for (int f = 0; f < info->latent_frames; f++) {
         int y = PNG_MARGIN + f * b->cell;
-        fill_row(cells, plan, info, windows[f]);
+        fill_row(cells, plan, info, f);
         for (int x = 0; x < b->plot; x++) *pixel(b, PNG_MARGIN + x, y) = cells[x / b->cell];
         for (int i = 1; i < b->cell; i++)
             memcpy(pixel(b, PNG_MARGIN, y + i), pixel(b, PNG_MARGIN, y), (size_t)b->plot);

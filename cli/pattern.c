@@ -30,6 +30,7 @@ lvsa_plan_options pattern_options(const pattern_settings *s, lvsa_plan_options b
         base.reference_latent_frames = s->reference.value;
     if (s->scale.from) base.sparsity_scale = s->scale.value;
     if (s->expand.from) base.expand_window = s->expand.value;
+    if (s->opening.from) base.trained_opening = s->opening.value;
     base.rotation = s->rotation.value;
     return base;
 }

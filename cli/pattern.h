@@ -13,7 +13,7 @@ typedef struct pattern_settings {
     int_setting window, first, interval;
     int_setting reference;
     number_setting scale;
-    int_setting expand;
+    int_setting expand, opening;
     int_setting rotation;
 } pattern_settings;
 
@@ -47,6 +47,9 @@ typedef struct pattern_settings {
      .help = "the automatic interval's budget is R times this"},                                  \
     {"expand-window", 0, OPTION_FLAG, offsetof(pattern_settings, expand), NULL, .fallback = "1",  \
      .environment = "LVSA_EXPAND_WINDOW", .help = "widen windows past the anchors inside them"},  \
+    {"trained-opening", 0, OPTION_FLAG, offsetof(pattern_settings, opening), NULL,                \
+     .environment = "LVSA_TRAINED_OPENING",                                                       \
+     .help = "the first R latent frames attend to one another alone, as in training"},            \
     {"rotation-offset", 0, OPTION_INT, offsetof(pattern_settings, rotation), "O", .lo = 0,        \
      .hi = INT_MAX, .fallback = "0", .help = "latent frames by which the keyframes are moved"}
 /* clang-format on */

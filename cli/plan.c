@@ -260,6 +260,7 @@ static void print_table(const request *r, const lvsa_plan_info *i)
     printf("window       %d on each side%s\n", o->window,
            o->expand_window && o->window ? ", expanded" : "");
     printf("anchors      %d\n", i->anchors);
+    if (i->opening) printf("opening      %d frames, as in training\n", i->opening);
     printf("attended     %d min, %d max, %.2f avg of %d frames\n", i->attended_min, i->attended_max,
            kept / frames, frames);
     printf("sparsity     %.1f %% of frame pairs are skipped%s\n", 100.0 * (1.0 - kept / all),
@@ -310,7 +311,7 @@ static exit_code compact(int *used, int32_t *indices, int64_t pairs, int frames)
     return CODE_DONE;
 }
 
-/* The keys and their order are those of tests/golden/pattern.json. */
+/* The keys and their order are those of tests/golden/pattern.json, which knows no opening. */
 static void print_object(const request *r, const lvsa_plan *plan, const lvsa_plan_info *i)
 {
     const lvsa_plan_options *o = &r->options;
@@ -321,6 +322,7 @@ static void print_object(const request *r, const lvsa_plan *plan, const lvsa_pla
     print_real("sparsity_scale", o->sparsity_scale);
     printf(",\"offset\":%d,\"expand_window\":%s,", i->rotation,
            o->expand_window ? "true" : "false");
+    if (o->trained_opening) printf("\"trained_opening\":true,");
     if (o->keyframe_interval == LVSA_INTERVAL_AUTO) printf("\"interval\":null,");
     else printf("\"interval\":%d,", o->keyframe_interval);
     printf("\"kfi\":%d,", i->keyframe_interval);

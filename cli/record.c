@@ -10,21 +10,37 @@
 #include "state.h"
 
 /* All that a record may say: a file from elsewhere says neither what is written nor where. */
-static const char *const names[] = {"model",          "device",
-                                    "prompt",         "negative-prompt",
-                                    "num-frames",     "height",
-                                    "width",          "fps",
-                                    "steps",          "guidance",
-                                    "flow-shift",     "seed",
-                                    "lvsa",           "dense",
-                                    "window-size",    "n-first-frames",
-                                    "auto-keyframes", "key-frame-interval",
-                                    "sparsity-scale", "reference-latent-frames",
-                                    "expand-window",  "rotate-keyframes",
-                                    "rotation-phase", "backend",
-                                    "dtype",          "attention-dtype",
-                                    "riflex",         "riflex-s",
-                                    "riflex-k",       "riflex-train-len"};
+static const char *const names[] = {"model",
+                                    "device",
+                                    "prompt",
+                                    "negative-prompt",
+                                    "num-frames",
+                                    "height",
+                                    "width",
+                                    "fps",
+                                    "steps",
+                                    "guidance",
+                                    "flow-shift",
+                                    "seed",
+                                    "lvsa",
+                                    "dense",
+                                    "window-size",
+                                    "n-first-frames",
+                                    "auto-keyframes",
+                                    "key-frame-interval",
+                                    "sparsity-scale",
+                                    "reference-latent-frames",
+                                    "expand-window",
+                                    "rotate-keyframes",
+                                    "rotation-phase",
+                                    "trained-opening",
+                                    "backend",
+                                    "dtype",
+                                    "attention-dtype",
+                                    "riflex",
+                                    "riflex-s",
+                                    "riflex-k",
+                                    "riflex-train-len"};
 
 /* A flag for one leaves out what the record says of the other. */
 static const char *const rivals[][2] = {{"seconds", "num-frames"},
@@ -86,6 +102,7 @@ static void add_pattern(json_t *o, const record_run *r)
                                        : r->geometry->reference_latent_frames);
     add_flag(o, "expand-window", p->expand_window);
     add_flag(o, "rotate-keyframes", !j->hold_keyframes);
+    add_flag(o, "trained-opening", p->trained_opening);
     add_text(o, "rotation-phase", j->late_rotation ? "script" : "index");
     if (j->sparsity == LVSA_SPARSITY_ON) add_flag(o, "lvsa", 1);
     if (j->sparsity == LVSA_SPARSITY_OFF) add_flag(o, "dense", 1);

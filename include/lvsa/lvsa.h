@@ -253,7 +253,8 @@ typedef struct lvsa_job {
  *     {"frames": 161, "height": 480, "width": 832, "fps": 16, "steps": 40, "guidance": 5,
  *      "flow_shift": 3, "negative_prompt": "...", "reference_latent_frames": 21,
  *      "pattern": {"window_size": 12, "n_first_frames": 4, "key_frame_interval": 16,
- *                  "sparsity_scale": 1, "expand_window": true, "rotate_keyframes": true}}
+ *                  "sparsity_scale": 1, "expand_window": true, "rotate_keyframes": true,
+ *                  "trained_opening": false}}
  * Any key may be missing; the pattern's lengths are in frames of the video, and an interval of
  * "auto" is LVSA_INTERVAL_AUTO. lvsa_pipeline_open() has refused values that make no sense. */
 LVSA_API void lvsa_pipeline_job_defaults(lvsa_job *job, const lvsa_pipeline *pipeline);

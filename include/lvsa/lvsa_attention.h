@@ -61,11 +61,13 @@ typedef struct lvsa_plan_options {
     double sparsity_scale;       /* AUTO: the budget is R times this; > 0                         */
     int expand_window;           /* widen windows past anchors until 2W+1 frames are no anchors   */
     int rotation;                /* offset of the keyframe grid to begin with, in frames, >= 0    */
+    int trained_opening;         /* the first R frames attend to one another alone, as in training;
+                                    R is then needed. Not in the reference                        */
 } lvsa_plan_options;
 
 /* The defaults; the two sizes and, for AUTO, the reference are the caller's. */
 #define LVSA_PLAN_OPTIONS_INIT                                                                     \
-    {sizeof(lvsa_plan_options), 0, 0, 3, 1, LVSA_INTERVAL_AUTO, 0, 1.0, 1, 0}
+    {sizeof(lvsa_plan_options), 0, 0, 3, 1, LVSA_INTERVAL_AUTO, 0, 1.0, 1, 0, 0}
 
 /* Makes a plan and gives it in *out; the caller frees it with lvsa_plan_free().
  * Fails with LVSA_ERR_ARGUMENT (a value out of range; a pattern in which some frame would attend to
@@ -91,6 +93,7 @@ typedef struct lvsa_plan_info {
     int keyframe_interval; /* the one in force; 1 under AUTO: every frame is an anchor            */
     int rotation;          /* the offset in force                                                 */
     int anchors;           /* |G|                                                                 */
+    int opening;           /* leading frames whose window, all of these, is all they attend to    */
     int attended_min;      /* fewest frames that a frame attends to                               */
     int attended_max;      /* most                                                                */
     int64_t attended_sum;  /* over all frames: block pairs, and the length of the CSR's indices   */

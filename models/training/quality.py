@@ -34,6 +34,7 @@ import check_video
 
 ALONE = ["--n-first-frames", "0", "--key-frame-interval", "0"]
 SCALE_1 = ["--sparsity-scale", "1"]
+SCALE_15 = ["--sparsity-scale", "1.5"]
 
 
 def window(frames):
@@ -47,7 +48,7 @@ KINDS = {
     "lvsa-fixed": ("LVSA, keyframes fixed", [*SCALE_1, "--no-rotate-keyframes"]),
     "lvsa": ("LVSA, keyframes rotating", SCALE_1),
     "lvsa-riflex": ("LVSA rotating, RIFLEx", [*SCALE_1, "--riflex"]),
-    "scale-1.5": ("LVSA rotating, scale 1.5", ["--sparsity-scale", "1.5"]),
+    "scale-1.5": ("LVSA rotating, scale 1.5", SCALE_15),
 }
 # Made at four times the model's length only.
 SETTINGS = {
@@ -65,6 +66,7 @@ SETTINGS = {
     "window-40-alone": ("window of 40, no anchors", [*window(40), *ALONE]),
     "window-56-alone": ("window of 56, no anchors", [*window(56), *ALONE]),
     "window-80-alone": ("window of 80, no anchors", [*window(80), *ALONE]),
+    "opening": ("scale 1.5, trained opening", [*SCALE_15, "--trained-opening"]),
     "guidance-5": ("keyframes rotating, guidance 5", [*SCALE_1, "--guidance", "5"]),
 }
 METHODS = {**KINDS, **SETTINGS}

@@ -146,6 +146,9 @@ static void describe_plan(const lv_work *w, const lvsa_plan_options *o, const lv
         "global_count=%d attended_per_frame=%d/%d",
         T, T * P, T - 1, o->window, o->first_anchors, i->keyframe_interval, i->anchors,
         i->attended_max, T);
+    if (i->opening)
+        lv_work_say(w, "[LVSA] trained opening: frames 0 to %d attend to one another alone",
+                    i->opening - 1);
     lv_work_say(
         w,
         "[LVSA] installed on %d blocks num_patches=%d total_lat_frames=%d backend=%s: nnz=%lld "

@@ -85,6 +85,7 @@ static void put_attention(description *d, const lv_work *w)
     put_number(d, "reference latent frames", w->plan ? horizon : 0);
     put(d, "sparsity scale", json_real(p->sparsity_scale));
     put_number(d, "expand window", p->expand_window != 0);
+    put_number(d, "trained opening", p->trained_opening != 0);
     put_number(d, "rotation", p->rotation);
     put(d, "precision", json_string(w->p->device->fp8 ? "fp8" : "the device's"));
     put_number(d, "hold keyframes", w->plan && j->hold_keyframes);

@@ -33,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     o.expand_window = take(&data, &size) & 1;
     o.rotation = take(&data, &size);
     int step = take(&data, &size);
+    o.trained_opening = take(&data, &size) & 1;
 
     lvsa_plan *plan;
     if (lvsa_plan_create(&plan, &o) != LVSA_OK)

@@ -100,7 +100,8 @@ static void the_directory_comes_first(void **state)
                       "\"guidance\": 3.5, \"flow_shift\": 8, \"negative_prompt\": \"blurred\", "
                       "\"reference_latent_frames\": 5, \"pattern\": {\"window_size\": 8, "
                       "\"n_first_frames\": 0, \"key_frame_interval\": 12, \"sparsity_scale\": 0.5, "
-                      "\"expand_window\": false, \"rotate_keyframes\": false}}"));
+                      "\"expand_window\": false, \"rotate_keyframes\": false, "
+                      "\"trained_opening\": true}}"));
     lvsa_pipeline_job_defaults(&job, p);
     assert_int_equal(job.frames, 33);
     assert_int_equal(job.height, 64);
@@ -116,6 +117,7 @@ static void the_directory_comes_first(void **state)
     assert_true(job.plan.sparsity_scale == 0.5);
     assert_int_equal(job.plan.expand_window, 0);
     assert_int_equal(job.hold_keyframes, 1);
+    assert_int_equal(job.plan.trained_opening, 1);
     lvsa_pipeline_close(&p);
 
     lvsa_geometry g = {.size = sizeof g};

@@ -48,21 +48,29 @@ static void check_plan(const lvsa_plan *plan, const lvsa_plan_options *o)
     int free_frames = T - info.anchors, room = 2 * o->window + 1;
     int64_t sum = 0;
 
+    const int horizon = o->reference_latent_frames;
+    assert_int_equal(info.opening, !o->trained_opening ? 0 : horizon < T ? horizon : T);
     for (int f = 0; f < T; f++) {
         check_runs(runs, f);
         int count = 0, anchor = 0;
         for (int g = 0; g < T; g++) count += attends(runs, f, g);
+        lvsa_window w = lvsa_plan_get_windows(plan)[f];
+        for (int g = w.first; g <= w.last; g++) assert_true(attends(runs, f, g));
+        assert_int_equal(count, attended[f]);
+        sum += count;
+        if (f < info.opening) {
+            assert_int_equal(w.first, 0);
+            assert_int_equal(w.last, info.opening - 1);
+            assert_int_equal(count, info.opening);
+            continue;
+        }
         for (int a = 0; a < info.anchors; a++) {
             assert_true(attends(runs, f, anchors[a]));
             anchor |= anchors[a] == f;
         }
-        lvsa_window w = lvsa_plan_get_windows(plan)[f];
-        for (int g = w.first; g <= w.last; g++) assert_true(attends(runs, f, g));
-        assert_int_equal(count, attended[f]);
         if (o->window > 0 && o->expand_window)
             assert_int_equal(count, info.anchors + (free_frames < room ? free_frames : room));
         if (o->window > 0 || anchor) assert_true(attends(runs, f, f));
-        sum += count;
     }
     assert_int_equal(sum, info.attended_sum);
     assert_int_equal(info.dense, sum == (int64_t)T * T);
@@ -78,9 +86,10 @@ static void properties_hold(void **state)
             for (int first = 0; first <= 3; first++)
                 for (int interval = LVSA_INTERVAL_AUTO; interval <= 9; interval += 2)
                     for (int rotation = 0; rotation <= 11; rotation += 5)
-                        for (int expand = 0; expand <= 1; expand++) {
+                        for (int flags = 0; flags < 4; flags++) {
                             lvsa_plan_options o = options(frames[t], window, first, interval, 6);
-                            o.rotation = rotation, o.expand_window = expand;
+                            o.rotation = rotation, o.expand_window = flags & 1;
+                            o.trained_opening = flags >> 1;
                             lvsa_plan *plan;
                             CHECK_OK(lvsa_plan_create(&plan, &o));
                             check_plan(plan, &o);
@@ -175,6 +184,8 @@ static void bad_options_are_refused(void **state)
     refuse(options(21, 3, 1, -2, 21), "interval -2");
     refuse(options(21, 3, 1, LVSA_INTERVAL_AUTO, 0), "0 reference latent frames");
     refuse(options(21, 0, 0, LVSA_INTERVAL_NONE, 21), "attend to nothing");
+    o = options(21, 3, 1, 4, 0);
+    o.trained_opening = 1, refuse(o, "an opening as in training");
     refuse(options(1 << 20, 3, 1, 2, 21), "isn't supported");
     o = options(21, 3, 1, LVSA_INTERVAL_AUTO, 21);
     o.patches_per_frame = 0, refuse(o, "0 patches");

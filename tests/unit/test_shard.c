@@ -210,16 +210,18 @@ static void every_rank_has_what_it_needs(void **state)
             for (int window = 0; window <= 3; window++)
                 for (int first = 0; first <= 2; first++)
                     for (int rotation = 0; rotation <= 11; rotation += 4)
-                        for (int expand = 0; expand <= 1; expand++) {
+                        for (int flags = 0; flags < 4; flags++) {
                             if (intervals[i] == 0 && window == 0 && first == 0) continue;
-                            lvsa_plan_options o =
-                                options(frames[t], window, first, intervals[i], rotation, expand);
+                            lvsa_plan_options o = options(frames[t], window, first, intervals[i],
+                                                          rotation, flags & 1);
+                            o.trained_opening = flags >> 1;
                             dealings += check_every_number_of_ranks(&o);
                         }
     static const int larger[] = {31, 48};
     for (size_t t = 0; t < sizeof larger / sizeof larger[0]; t++)
         for (int interval = -1; interval <= 7; interval += 2) {
             lvsa_plan_options o = options(larger[t], 3, 1, interval, 5, 1);
+            o.trained_opening = interval > 2;
             dealings += check_every_number_of_ranks(&o);
         }
     print_message("%d dealings\n", dealings);

@@ -19,6 +19,7 @@ struct lvsa_plan {
     int budget;   /* 0 when the interval isn't automatic */
     int interval; /* in force                            */
     int anchors;  /* |G|                                 */
+    int opening;  /* frames made as in training          */
     int anchor_runs;
     int attended_min, attended_max;
     int64_t attended_sum;
@@ -76,6 +77,12 @@ static lvsa_status check_options(const lvsa_plan_options *o)
             return lv_fail(LVSA_ERR_ARGUMENT, "sparsity scale %g: a number above 0 is wanted",
                            o->sparsity_scale);
     }
+    if (o->trained_opening && o->reference_latent_frames < 1)
+        return lv_fail(
+            LVSA_ERR_ARGUMENT,
+            "%d reference latent frames: an opening as in training wants the length that "
+            "the model was trained for; or leave it out",
+            o->reference_latent_frames);
     if (o->keyframe_interval == LVSA_INTERVAL_NONE && o->first_anchors == 0 && o->window == 0)
         return lv_fail(
             LVSA_ERR_ARGUMENT,
@@ -191,8 +198,11 @@ static void build(lvsa_plan *p)
         lvsa_window w = lv_pattern_plain_window(f, frames, o->window);
         while (counted.last < w.last) others += !p->is_anchor[++counted.last];
         while (counted.first < w.first) others -= !p->is_anchor[counted.first++];
+        const bool opens = f < p->opening;
+        if (opens) w = (lvsa_window){0, p->opening - 1};
         int attended =
-            p->anchors + lv_pattern_expand_window(&w, p->is_anchor, frames, others, wanted);
+            opens ? p->opening
+                  : p->anchors + lv_pattern_expand_window(&w, p->is_anchor, frames, others, wanted);
         p->window[f] = w;
         p->attended[f] = attended;
         p->attended_sum += attended;
@@ -200,7 +210,7 @@ static void build(lvsa_plan *p)
         if (attended > p->attended_max) p->attended_max = attended;
 
         p->offsets[f] = (int32_t)(to - p->list);
-        to = write_runs(to, p->anchor_run, p->anchor_runs, w.first * patches,
+        to = write_runs(to, p->anchor_run, opens ? 0 : p->anchor_runs, w.first * patches,
                         (w.last + 1) * patches, &next);
     }
     p->offsets[frames] = (int32_t)(to - p->list);
@@ -214,6 +224,8 @@ lvsa_status lvsa_plan_create(lvsa_plan **out, const lvsa_plan_options *options)
     lvsa_plan *p = lv_zalloc(sizeof *p);
     if (!p) return lv_fail(LVSA_ERR_MEMORY, "a plan: %zu bytes don't fit in memory", sizeof *p);
     p->options = *options;
+    if (options->trained_opening) p->opening = options->reference_latent_frames;
+    if (p->opening > options->latent_frames) p->opening = options->latent_frames;
     p->interval = options->keyframe_interval;
     if (p->interval == LVSA_INTERVAL_AUTO) {
         p->budget = lv_pattern_budget(options->reference_latent_frames, options->sparsity_scale,
@@ -275,6 +287,7 @@ lvsa_status lvsa_plan_get_info(lvsa_plan_info *out, const lvsa_plan *plan)
                             .keyframe_interval = plan->interval,
                             .rotation = plan->options.rotation,
                             .anchors = plan->anchors,
+                            .opening = plan->opening,
                             .attended_min = plan->attended_min,
                             .attended_max = plan->attended_max,
                             .attended_sum = plan->attended_sum,

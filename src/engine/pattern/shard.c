@@ -4,7 +4,8 @@
  *     frames      0 ... first | first ... end | end ... T - 1
  *     rows of     received    | local         | received, right behind the others
  *
- * A rank needs the anchors and what its windows span; nothing else of other ranks. */
+ * A rank needs what its windows span, and the anchors unless all its frames are of a trained
+ * opening; nothing else of other ranks. */
 #include <string.h>
 
 #include "base/error.h"
@@ -28,6 +29,7 @@ struct lvsa_shard {
     const lvsa_plan *plan;
     int rank, ranks;
     int frames, patches; /* T, P                                               */
+    int opening;         /* frames that don't attend to the anchors            */
     int first, end;      /* own frames, the end not included                   */
     int received_frames, sent_frames;
     uint8_t *is_anchor; /* [T]                                                */
@@ -77,10 +79,15 @@ static lvsa_status allocate(lvsa_shard *s)
 
 /* ---- what goes where ------------------------------------------------------------------------- */
 
-/* What the windows of a rank's frames span. A window holds its own frame, so that those of
- * consecutive frames leave no gap between them; where windows are empty, frame .. frame - 1, the
- * span has own frames only. */
-static lvsa_window find_span(const lvsa_shard *s, int rank)
+/* What a rank's frames attend to. */
+typedef struct need {
+    lvsa_window span; /* of their windows */
+    bool anchors;
+} need;
+
+/* A window holds its own frame, so that those of consecutive frames leave no gap between them;
+ * where windows are empty, frame .. frame - 1, the span has own frames only. */
+static need find_need(const lvsa_shard *s, int rank)
 {
     const lvsa_window *window = lvsa_plan_get_windows(s->plan);
     const int first = first_frame(s, rank), end = first_frame(s, rank + 1);
@@ -89,12 +96,12 @@ static lvsa_window find_span(const lvsa_shard *s, int rank)
         if (window[f].first < span.first) span.first = window[f].first;
         if (window[f].last > span.last) span.last = window[f].last;
     }
-    return span;
+    return (need){span, end > s->opening};
 }
 
-static bool is_needed(const lvsa_shard *s, lvsa_window span, int frame)
+static bool is_needed(const lvsa_shard *s, need n, int frame)
 {
-    return s->is_anchor[frame] || (frame >= span.first && frame <= span.last);
+    return (n.anchors && s->is_anchor[frame]) || (frame >= n.span.first && frame <= n.span.last);
 }
 
 /* One more frame for a peer, from row `row` on; `joined` to the last one. */
@@ -104,27 +111,26 @@ static void add_frame(transfer_list *t, const lvsa_shard *s, int peer, int32_t r
     else t->list[t->count++] = (lvsa_transfer){peer, {row, s->patches}};
 }
 
-/* Messages with the frames of `owner` that a rank needs whose windows span so much. Both sides of a
- * transfer come here, so that they see the same messages: consecutive frames are one. Returns the
- * number of frames. */
-static int list_frames(transfer_list *t, const lvsa_shard *s, int peer, int owner, lvsa_window span)
+/* Messages with the frames of `owner` that a rank needs. Both sides of a transfer come here, so
+ * that they see the same messages: consecutive frames are one. Returns the number of frames. */
+static int list_frames(transfer_list *t, const lvsa_shard *s, int peer, int owner, need n)
 {
     const int first = first_frame(s, owner), end = first_frame(s, owner + 1);
     int count = 0;
     for (int f = first; f < end; f++) {
-        if (!is_needed(s, span, f)) continue;
+        if (!is_needed(s, n, f)) continue;
         const int32_t row = owner == s->rank ? (f - first) * s->patches : s->place[f];
-        add_frame(t, s, peer, row, f > first && is_needed(s, span, f - 1));
+        add_frame(t, s, peer, row, f > first && is_needed(s, n, f - 1));
         count++;
     }
     return count;
 }
 
-static void place_received(lvsa_shard *s, lvsa_window span)
+static void place_received(lvsa_shard *s, need n)
 {
     s->received_frames = 0;
     for (int f = 0; f < s->frames; f++) {
-        if ((f >= s->first && f < s->end) || !is_needed(s, span, f)) continue;
+        if ((f >= s->first && f < s->end) || !is_needed(s, n, f)) continue;
         s->place[f] = s->received_frames * s->patches;
         s->received[s->received_frames++] = f;
     }
@@ -132,13 +138,13 @@ static void place_received(lvsa_shard *s, lvsa_window span)
 
 static void list_transfers(lvsa_shard *s)
 {
-    const lvsa_window own = find_span(s, s->rank);
+    const need own = find_need(s, s->rank);
     place_received(s, own);
     s->send.count = s->receive.count = s->sent_frames = 0;
     for (int peer = 0; peer < s->ranks; peer++) {
         if (peer == s->rank) continue;
         list_frames(&s->receive, s, peer, peer, own);
-        s->sent_frames += list_frames(&s->send, s, peer, s->rank, find_span(s, peer));
+        s->sent_frames += list_frames(&s->send, s, peer, s->rank, find_need(s, peer));
     }
 }
 
@@ -191,6 +197,7 @@ void lvsa_shard_update(lvsa_shard *s)
     const int32_t *anchors = lvsa_plan_get_anchors(s->plan);
     memset(s->is_anchor, 0, (size_t)s->frames);
     for (int i = 0; i < info.anchors; i++) s->is_anchor[anchors[i]] = 1;
+    s->opening = info.opening;
     list_transfers(s);
     split_runs(s);
 }

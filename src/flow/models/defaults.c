@@ -91,9 +91,11 @@ static lvsa_status read_pattern(lv_defaults *d, const json_t *pattern, int facto
                                         "sparsity_scale",
                                         "expand_window",
                                         "rotate_keyframes",
+                                        "trained_opening",
                                         NULL};
     const json_t *interval = json_object_get(pattern, "key_frame_interval");
     bool expand = d->plan.expand_window, rotate = !d->hold_keyframes;
+    bool opening = d->plan.trained_opening;
     if (!pattern || json_is_null(pattern)) return LVSA_OK;
     if (!json_is_object(pattern))
         return lv_fail(LVSA_ERR_FORMAT, "%s: \"pattern\": an object is wanted", path);
@@ -103,7 +105,9 @@ static lvsa_status read_pattern(lv_defaults *d, const json_t *pattern, int facto
     LV_TRY(get_number(&d->plan.sparsity_scale, pattern, "sparsity_scale", 0.001, 1000.0, path));
     LV_TRY(lv_json_get_bool(&expand, pattern, "expand_window", path));
     LV_TRY(lv_json_get_bool(&rotate, pattern, "rotate_keyframes", path));
+    LV_TRY(lv_json_get_bool(&opening, pattern, "trained_opening", path));
     d->plan.expand_window = expand, d->hold_keyframes = !rotate;
+    d->plan.trained_opening = opening;
     if (!interval || json_is_null(interval) ||
         (json_is_string(interval) && strcmp(json_string_value(interval), "auto") == 0))
         return LVSA_OK;
