@@ -13,7 +13,8 @@ For each quarter, over all objects of the caption:
     background  the commonest colour is that of the caption
     speed       pixels a frame, a mean over the objects
 and over the whole video:
-    clean       share of frames in which 98 % of what isn't background has a colour of the caption
+    clean       share of frames with the caption's background, all but 2 % of what is before it in a
+                colour of the caption
     first_clean whether the first frame, which is alone in its latent frame, is one of these
     freeze      share of frames in which nothing moves (less than 0.2 pixels a frame)
     loop        1 if a later part repeats an earlier one exactly, 0 if it is like any other part;
@@ -32,6 +33,7 @@ import captions
 
 LAG = 4  # frames over which a velocity is measured
 LEAST_AREA = 100  # pixels: the smallest triangle drawn has 330
+APART = 50  # of 255, in one channel: isn't background
 CLEAN = 0.98  # of what isn't background: 0.997 in the worst frame drawn, and a blotch is seen
 # Angle of the motion, its period, the share of frames that must show it, the axes with walls.
 BOUNCES = {
@@ -241,12 +243,12 @@ def check(frames, caption):
     backgrounds = 255 * np.array(list(captions.BACKGROUNDS.values()), np.float32)
     picture = frames.astype(np.float32)
     ground = np.median(picture[:, ::2, ::2].reshape(len(frames), -1, 3), axis=1)  # [F, 3]
-    seen = _nearness(ground, backgrounds).argmax(-1)
-    background = seen == list(captions.BACKGROUNDS).index(scene["background"])
+    wanted = list(captions.BACKGROUNDS).index(scene["background"])
+    background = _nearness(ground, backgrounds).argmax(-1) == wanted
 
     near = _nearness(picture, palette)  # [F, H, W, 6]
     to_ground = np.stack([_nearness(p, g[None])[..., 0] for p, g in zip(picture, ground)])
-    core = _shrink(np.abs(picture - ground[:, None, None]).max(-1) > 50)
+    core = _shrink(np.abs(picture - ground[:, None, None]).max(-1) > APART)
     right = np.isin(near.argmax(-1), ours) & core
     share = right.sum((1, 2)) / np.maximum(core.sum((1, 2)), 1)
 
@@ -263,8 +265,9 @@ def check(frames, caption):
     speed = np.max([np.hypot(*t.velocity.T) * (t.area >= LEAST_AREA) for t in tracks], axis=0)
     report["freeze"] = float((speed < 0.2).mean())
     report["loop"] = _loop(frames)
-    report["clean"] = float((share >= CLEAN).mean())
-    report["first_clean"] = bool(share[0] >= CLEAN)
+    clean = (share >= CLEAN) & (np.abs(ground - backgrounds[wanted]).max(-1) <= APART)
+    report["clean"] = float(clean.mean())
+    report["first_clean"] = bool(clean[0])
     return report
 
 
