@@ -75,6 +75,14 @@ def loss_of(video, out, mean, logvar):
     return (weight * (error.abs() + 2 * error.square())).mean() + 0.5 * slope + KL * kl, kl
 
 
+def share_of(args, mean):
+    """Of a channel's deviation, the noise that latents get. The encoder learns latents for one size
+    of it; a decoder alone learns to forgive any up to twice that, [B, 1, 1, 1, 1]."""
+    if not args.decoder_only:
+        return NOISE
+    return 2 * NOISE * torch.rand(len(mean), 1, 1, 1, 1, device=mean.device)
+
+
 def mixed(device):
     """Products and convolutions in bf16, on a GPU."""
     return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
@@ -173,7 +181,7 @@ def main():
             mean, logvar = model.encode(video)
             logvar = logvar.float().clamp(LEAST_LOGVAR, 4)
             spread = mean.detach().float().std((0, 2, 3, 4), keepdim=True)
-            noise = ((0.5 * logvar).exp().square() + (NOISE * spread).square()).sqrt()
+            noise = ((0.5 * logvar).exp().square() + (share_of(args, mean) * spread).square()).sqrt()
             out = model.decode(mean.float() + noise * torch.randn_like(mean, dtype=torch.float32))
         loss, kl = loss_of(video, out.float(), mean.float(), logvar)
         optimizer.zero_grad(set_to_none=True)
