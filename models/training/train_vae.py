@@ -181,7 +181,8 @@ def main():
             mean, logvar = model.encode(video)
             logvar = logvar.float().clamp(LEAST_LOGVAR, 4)
             spread = mean.detach().float().std((0, 2, 3, 4), keepdim=True)
-            noise = ((0.5 * logvar).exp().square() + (share_of(args, mean) * spread).square()).sqrt()
+            off = share_of(args, mean) * spread
+            noise = ((0.5 * logvar).exp().square() + off.square()).sqrt()
             out = model.decode(mean.float() + noise * torch.randn_like(mean, dtype=torch.float32))
         loss, kl = loss_of(video, out.float(), mean.float(), logvar)
         optimizer.zero_grad(set_to_none=True)
