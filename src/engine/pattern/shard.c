@@ -197,7 +197,6 @@ void lvsa_shard_update(lvsa_shard *s)
     const int32_t *anchors = lvsa_plan_get_anchors(s->plan);
     memset(s->is_anchor, 0, (size_t)s->frames);
     for (int i = 0; i < info.anchors; i++) s->is_anchor[anchors[i]] = 1;
-    s->opening = info.opening;
     list_transfers(s);
     split_runs(s);
 }
@@ -222,6 +221,7 @@ lvsa_status lvsa_shard_create(lvsa_shard **out, const lvsa_plan *plan, int rank,
     s->plan = plan;
     s->rank = rank, s->ranks = ranks;
     s->frames = info.latent_frames, s->patches = info.patches_per_frame;
+    s->opening = info.opening;
     s->first = first_frame(s, rank), s->end = first_frame(s, rank + 1);
     lvsa_status status = allocate(s);
     if (status == LVSA_OK) lvsa_shard_update(s);
